@@ -1,0 +1,21 @@
+"""Qwen2, whole: the model, its tokenizer, its engine, its training and its measures."""
+
+from importlib import import_module
+from typing import Any
+
+from tongwen.version import __version__
+
+_PUBLIC = {
+    "LLM": "tongwen.engine.llm",
+    "Completion": "tongwen.engine.request",
+    "SamplingParams": "tongwen.engine.params",
+}
+
+__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]  # noqa: F822 - made lazily
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute
+    """Import a public name when it is first used, so that `import tongwen` stays light."""
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module `tongwen` has no attribute `{name}`")

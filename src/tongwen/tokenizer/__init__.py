@@ -1,0 +1,1 @@
+"""Text to token ids and back, and conversations to token ids and a loss mask. No torch."""

@@ -1,0 +1,44 @@
+"""Routing of tokens to experts."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Routing(NamedTuple):
+    """Which tokens each expert works on; pairs of a token and an expert, grouped by expert."""
+
+    rows: Int[Tensor, " pairs"]
+    """The token of each pair; pairs of one expert are consecutive, experts ascending."""
+
+    weights: Float[Tensor, " pairs"]
+    """The probability that the router gave to each pair's expert, in float32 at least."""
+
+    counts: Int[Tensor, " experts"]
+    """Pairs of each expert."""
+
+
+def route(
+    router_logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool
+) -> Routing:
+    """Send each token to its `top_k` most probable experts; ties go to the lowest id.
+
+    Args:
+        router_logits: In float32 at least.
+        top_k: Experts per token.
+        renormalize: Whether the chosen probabilities are scaled to sum to one.  Qwen2-57B-A14B
+            does not (`norm_topk_prob` false).
+    """
+    probs = router_logits.softmax(-1)
+    ranked, experts = probs.sort(-1, descending=True, stable=True)
+    ranked, experts = ranked[:, :top_k], experts[:, :top_k]
+    if renormalize:
+        ranked = ranked / ranked.sum(-1, keepdim=True)
+    order = experts.flatten().argsort(stable=True)
+    return Routing(
+        rows=order // top_k,
+        weights=ranked.flatten()[order],
+        counts=torch.bincount(experts.flatten(), minlength=probs.shape[-1]),
+    )

@@ -20,9 +20,7 @@ class Routing(NamedTuple):
     """Pairs of each expert."""
 
 
-def route(
-    router_logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool
-) -> Routing:
+def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool) -> Routing:
     """Send each token to its `top_k` most probable experts; ties go to the lowest id.
 
     Args:
@@ -32,7 +30,7 @@ def route(
             does not (`norm_topk_prob` false).
     """
     probs = router_logits.softmax(-1)
-    ranked, experts = probs.sort(-1, descending=True, stable=True)
+    ranked, experts = probs.sort(dim=-1, descending=True, stable=True)
     ranked, experts = ranked[:, :top_k], experts[:, :top_k]
     if renormalize:
         ranked = ranked / ranked.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What is made of hidden states: logits, a reward, a vector.  Called on the rows that are wanted."""
+"""What is made of hidden states: logits, a reward, a vector; for the rows that are wanted."""
 
 from collections.abc import Sequence
 

@@ -21,7 +21,9 @@ class MLP(nn.Module):
         self.up_proj = Linear(dim, ffn)
         self.down_proj = Linear(ffn, dim)
 
-    def forward(self, x: Float[Tensor, "tokens dim"], stream: Stream) -> Float[Tensor, "tokens dim"]:
+    def forward(
+        self, x: Float[Tensor, "tokens dim"], stream: Stream
+    ) -> Float[Tensor, "tokens dim"]:
         """Transform each token on its own."""
         return self.down_proj(swiglu(self.gate_proj(x, stream), self.up_proj(x, stream)), stream)
 
@@ -45,7 +47,9 @@ class MixtureOfExperts(nn.Module):
         self.shared_expert = MLP(dim, config.shared_expert_intermediate_size)
         self.shared_expert_gate = Linear(dim, 1)
 
-    def forward(self, x: Float[Tensor, "tokens dim"], stream: Stream) -> Float[Tensor, "tokens dim"]:
+    def forward(
+        self, x: Float[Tensor, "tokens dim"], stream: Stream
+    ) -> Float[Tensor, "tokens dim"]:
         """Send each token to its experts; contributions are added in the order of expert ids."""
         routing = route(self.router_logits(x), self.top_k, self.renormalize)
         rows = routing.rows.split(routing.counts.tolist())

@@ -49,7 +49,9 @@ class Block(nn.Module):
             else MLP(config.hidden_size, config.intermediate_size)
         )
 
-    def forward(self, x: Float[Tensor, "tokens dim"], stream: Stream) -> Float[Tensor, "tokens dim"]:
+    def forward(
+        self, x: Float[Tensor, "tokens dim"], stream: Stream
+    ) -> Float[Tensor, "tokens dim"]:
         """Add to the residual what attention and feed-forward make of it."""
         x = x + self.self_attn(self.input_layernorm(x), stream)
         return x + self.mlp(self.post_attention_layernorm(x), stream)

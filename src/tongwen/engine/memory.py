@@ -1,0 +1,59 @@
+"""Does it fit: weights and cache against the memory that is free."""
+
+import psutil
+import torch
+
+from tongwen.errors import CapacityError
+from tongwen.model.account import kv_bytes_per_token
+from tongwen.model.config import Qwen2Config
+
+MIN_CONTEXT, DEFAULT_CONTEXT = 4_096, 32_768
+GIB = 1 << 30
+
+# What a step needs besides weights and cache: activations of a chunk and rows of logits.
+_WORKING_BYTES = 400 << 20
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can be had on `device` now."""
+    if device.type == "cpu":
+        return psutil.virtual_memory().available
+    return int(torch.accelerator.get_memory_info(device)[0])
+
+
+def check_weights(name: str, weights_bytes: int, free: int) -> None:
+    """Refuse weights that do not fit, before anything is read.
+
+    Raises:
+        CapacityError: With the numbers.
+    """
+    needed = weights_bytes + _WORKING_BYTES
+    if needed > free:
+        raise CapacityError(
+            f"`{name}` needs {needed / GIB:.1f} GiB of memory, {free / GIB:.1f} GiB are free"
+        )
+
+
+def fit_context(
+    config: Qwen2Config, asked: int | None, *, weights_bytes: int, bytes_per_value: int, free: int
+) -> int:
+    """Tokens of context: what is asked for, or as many as make sense and fit.
+
+    Without a wish: what the model was trained for, at most `DEFAULT_CONTEXT`, halved until its
+    cache fits beside the weights, at least `MIN_CONTEXT`.
+
+    Raises:
+        CapacityError: The cache of `asked` tokens, or of the least, does not fit.
+    """
+    room = free - weights_bytes - _WORKING_BYTES
+    per_token = kv_bytes_per_token(config, bytes_per_value)
+    context = asked or min(config.max_position_embeddings, DEFAULT_CONTEXT)
+    while asked is None and context > MIN_CONTEXT and context * per_token > room:
+        context //= 2
+    if context * per_token > room:
+        raise CapacityError(
+            f"a context of {context} tokens needs {context * per_token / GIB:.1f} GiB beside the "
+            f"weights, {max(room, 0) / GIB:.1f} GiB are free",
+            hint=f"at most {max(room, 0) // per_token} tokens fit",
+        )
+    return context

@@ -1,0 +1,162 @@
+"""What a caller may ask of a completion, and what is made of it when a request is admitted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from tongwen.errors import RequestError
+
+
+class SamplingDefaults(Protocol):
+    """The sampling values that a checkpoint recommends (`generation_config.json`)."""
+
+    @property
+    def temperature(self) -> float:
+        """Where 0 means greedy."""
+        ...
+
+    @property
+    def top_p(self) -> float:
+        """Where 1 means all."""
+        ...
+
+    @property
+    def top_k(self) -> int:
+        """Where 0 means all."""
+        ...
+
+    @property
+    def repetition_penalty(self) -> float:
+        """Where 1 means none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingParams:
+    """How the tokens of one completion are chosen and when it ends.
+
+    `None` means the checkpoint's own default.  Note that a default repetition penalty also acts
+    on greedy decoding; set `repetition_penalty=1.0` where raw argmax is meant.
+    """
+
+    temperature: float | None = None
+    """Divides the logits; 0: always the most probable token."""
+
+    top_p: float | None = None
+    """Keep the fewest most probable tokens whose probabilities reach this sum; 1: all."""
+
+    top_k: int | None = None
+    """Keep this many most probable tokens; 0: all."""
+
+    min_p: float = 0.0
+    """Drop tokens less probable than this share of the most probable one's; 0: none."""
+
+    repetition_penalty: float | None = None
+    """Positive logits of tokens seen in prompt or completion are divided by it, negative ones
+    multiplied (CTRL, arXiv 1909.05858); 1: no effect."""
+
+    presence_penalty: float = 0.0
+    """Subtracted from the logit of every token that the completion already holds."""
+
+    frequency_penalty: float = 0.0
+    """Subtracted from a token's logit once for each time that the completion holds it."""
+
+    seed: int | None = None
+    """The draw is a pure function of logits, parameters, seed and position; `None`: a new seed."""
+
+    max_tokens: int | None = None
+    """At most this many tokens; `None`: until the context is full."""
+
+    stop: str | Sequence[str] = ()
+    """End before the first of these strings; it is not part of the text."""
+
+    stop_token_ids: Sequence[int] = ()
+    """End at any of these tokens, besides the model's own end of turn."""
+
+    ignore_eos: bool = False
+    """Go on past the model's own end of turn; for benchmarks."""
+
+    logprobs: int | None = None
+    """Report this many most probable tokens at each position, besides the chosen one's."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise RequestError(f"`{name}` must lie between {low} and {high}, not {value}")
+        if self.repetition_penalty is not None and not self.repetition_penalty > 0:
+            raise RequestError(
+                f"`repetition_penalty` must be above 0, not {self.repetition_penalty}"
+            )
+        if any(not string for string in self.stop_strings):
+            raise RequestError("`stop` holds an empty string, which would end every completion")
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """`stop`, always as a tuple."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def resolve(self, defaults: SamplingDefaults, seed: int) -> "Sampling":
+        """Fill what is `None` from the checkpoint's defaults."""
+
+        def pick(name: str) -> Any:  # noqa: ANN401 - a field of either class
+            asked = getattr(self, name)
+            return getattr(defaults, name) if asked is None else asked
+
+        return Sampling(
+            temperature=pick("temperature"),
+            top_p=pick("top_p"),
+            top_k=pick("top_k"),
+            min_p=self.min_p,
+            repetition_penalty=pick("repetition_penalty"),
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=seed if self.seed is None else self.seed,
+            logprobs=self.logprobs,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """The same, every value known: what the sampler reads."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int
+    logprobs: int | None
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether any penalty changes the logits."""
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0, 100),
+    ("top_p", 0, 1),
+    ("top_k", 0, 2**31),
+    ("min_p", 0, 1),
+    ("presence_penalty", -2, 2),
+    ("frequency_penalty", -2, 2),
+    ("repetition_penalty", 0, 100),
+    ("seed", -(2**63), 2**63 - 1),
+    ("max_tokens", 1, 2**31),
+    ("logprobs", 0, 100),
+)
+
+
+def params_from(settings: dict[str, Any]) -> SamplingParams:
+    """Parameters from names and values, as a command line or a REPL gives them.
+
+    Raises:
+        RequestError: A name is unknown.
+    """
+    known = {field.name for field in fields(SamplingParams)}
+    if unknown := sorted(set(settings) - known):
+        raise RequestError(f"unknown sampling parameter `{unknown[0]}`; known are {sorted(known)}")
+    return SamplingParams(**settings)

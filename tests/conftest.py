@@ -1,0 +1,41 @@
+"""What the tests share: tiny models made on the spot, the real model, the benchmark data."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tongwen.model.config import Qwen2Config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Benchmark data beside the repository; it is not part of it."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("the benchmark data beside the repository (`../shared`) is absent")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Qwen2Config:
+    """A model of a few thousand parameters with every structural feature of the dense ones."""
+    return Qwen2Config(
+        vocab_size=160,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        rope_theta=10_000.0,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=True,
+    )

@@ -2,17 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tongwen.errors import RequestError
+
+Number = TypeVar("Number", int, float)
 
 
 class SamplingDefaults(Protocol):
     """The sampling values that a checkpoint recommends (`generation_config.json`)."""
 
     @property
+    def do_sample(self) -> bool:
+        """Whether to sample at all; else greedy."""
+        ...
+
+    @property
     def temperature(self) -> float:
-        """Where 0 means greedy."""
+        """Divides the logits."""
         ...
 
     @property
@@ -21,8 +28,8 @@ class SamplingDefaults(Protocol):
         ...
 
     @property
-    def top_k(self) -> int:
-        """Where 0 means all."""
+    def top_k(self) -> int | None:
+        """Where `None` means all."""
         ...
 
     @property
@@ -97,23 +104,23 @@ class SamplingParams:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def resolve(self, defaults: SamplingDefaults, seed: int) -> "Sampling":
-        """Fill what is `None` from the checkpoint's defaults."""
-
-        def pick(name: str) -> Any:  # noqa: ANN401 - a field of either class
-            asked = getattr(self, name)
-            return getattr(defaults, name) if asked is None else asked
-
+        """Fill what is `None` from the checkpoint's defaults, the seed from `seed`."""
+        recommended = defaults.temperature if defaults.do_sample else 0.0
         return Sampling(
-            temperature=pick("temperature"),
-            top_p=pick("top_p"),
-            top_k=pick("top_k"),
+            temperature=_or(self.temperature, recommended),
+            top_p=_or(self.top_p, defaults.top_p),
+            top_k=_or(self.top_k, defaults.top_k or 0),
             min_p=self.min_p,
-            repetition_penalty=pick("repetition_penalty"),
+            repetition_penalty=_or(self.repetition_penalty, defaults.repetition_penalty),
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
-            seed=seed if self.seed is None else self.seed,
+            seed=_or(self.seed, seed),
             logprobs=self.logprobs,
         )
+
+
+def _or(asked: Number | None, default: Number) -> Number:
+    return default if asked is None else asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

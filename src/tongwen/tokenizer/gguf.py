@@ -25,7 +25,7 @@ import numpy as np
 from tongwen.errors import CheckpointError
 
 _STRING, _ARRAY = 8, 9
-_NUMBERS = {
+_NUMBERS: dict[int, np.dtype[Any]] = {
     0: np.dtype("<u1"),
     1: np.dtype("<i1"),
     2: np.dtype("<u2"),
@@ -38,7 +38,7 @@ _NUMBERS = {
     11: np.dtype("<i8"),
     12: np.dtype("<f8"),
 }
-_U32, _U64 = _NUMBERS[4], _NUMBERS[10]
+_U32, _U64 = 4, 8
 # The least bytes that a pair, a tensor's entry, and a string or an array in an array can take.
 _PAIR_BYTES, _ENTRY_BYTES, _STRING_BYTES, _ARRAY_BYTES = 13, 32, 8, 12
 _MAX_AXES = 4
@@ -74,7 +74,7 @@ class GGUFHeader:
     """2 or 3; they differ in nothing that a little-endian file shows."""
 
     metadata: dict[str, Any]
-    """Keys and values, arrays as lists; what was skipped is absent."""
+    """Keys and values, arrays as lists; skipped arrays are absent."""
 
     tensors: dict[str, TensorInfo]
     """Each tensor's entry by name, in the order of the file."""
@@ -94,8 +94,7 @@ def read_header(path: Path, skip: Collection[str] = ()) -> GGUFHeader:
 
     Args:
         path: The file; of a split model, one part.
-        skip: Keys whose values are stepped over and left out, which saves half the time of the
-            big lists.
+        skip: Keys whose arrays are stepped over and left out, which saves half their time.
 
     Raises:
         CheckpointError: The file is no GGUF of version 2 or 3, little endian, or is damaged.
@@ -183,7 +182,7 @@ def _read(cursor: "_Cursor", skip: Collection[str]) -> GGUFHeader:
             raise cursor.error(f"metadata key `{_shown(key)}` appears twice")
         seen.add(key)
         value = cursor.value(cursor.number(_U32), key, keep=key not in skip)
-        if key not in skip:
+        if value is not None:
             metadata[key] = value
     cursor.expect_room(num_tensors, _ENTRY_BYTES, "tensors")
     entries = [_entry(cursor) for _ in range(num_tensors)]
@@ -230,9 +229,7 @@ def _entry(cursor: "_Cursor") -> TensorInfo:
 def _alignment(cursor: "_Cursor", metadata: dict[str, Any]) -> int:
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise cursor.error(
-            f"`general.alignment` should be a power of two, is {_shown(alignment)}"
-        )
+        raise cursor.error(f"`general.alignment` should be a power of two, is {_shown(alignment)}")
     return alignment
 
 
@@ -285,9 +282,9 @@ class _Cursor:
         self.at += length
         return self.buffer[self.at - length : self.at]
 
-    def number(self, dtype: np.dtype[Any]) -> int:
-        """The next number of an unsigned type."""
-        return int.from_bytes(self.take(dtype.itemsize), "little")
+    def number(self, num_bytes: int) -> int:
+        """The next unsigned number of so many bytes."""
+        return int.from_bytes(self.take(num_bytes), "little")
 
     def string(self, what: str) -> str:
         return self.strings(1, what)[0]
@@ -295,7 +292,7 @@ class _Cursor:
     def strings(self, count: int, what: str) -> list[str]:
         """The next `count` strings: the loop in which all the time of a vocabulary is spent."""
         buffer, size, at = self.buffer, self.size, self.at
-        values = []
+        values: list[str] = []
         try:
             for _ in range(count):
                 start = at + 8
@@ -327,7 +324,7 @@ class _Cursor:
         )
 
     def value(self, type_id: int, key: str, *, keep: bool = True, depth: int = 0) -> Any:  # noqa: ANN401 - JSON-like
-        """The next value, of the type with this number; `None` if it is not to be kept."""
+        """The next value, of the type with this number; `None` for an array not to be kept."""
         if type_id == _STRING:
             return self.string(f"`{_shown(key)}`")
         if type_id == _ARRAY:
@@ -350,7 +347,8 @@ class _Cursor:
             self.expect_room(count, _STRING_BYTES, f"strings in {what}")
             if keep:
                 return self.strings(count, what)
-            return self.step_over_strings(count, what)
+            self.step_over_strings(count, what)
+            return None
         if type_id not in _NUMBERS:
             raise self.error(f"{what} should hold a value type from 0 to 12, holds type {type_id}")
         self.expect_room(count, _NUMBERS[type_id].itemsize, f"numbers in {what}")

@@ -1,0 +1,12 @@
+// All kernels of one instruction set; included once by each `isa_*.cpp`, after its `simd_*.hpp`.
+#pragma once
+
+#include "attention.hpp"
+#include "elementwise.hpp"
+#include "linear.hpp"
+
+namespace tongwen {
+namespace {
+Kernels table(const char* name) { return {name, embed, norm, linear, add, swiglu, rope, attention}; }
+}  // namespace
+}  // namespace tongwen

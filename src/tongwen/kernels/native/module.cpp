@@ -1,0 +1,100 @@
+// What Python sees.  Tensors come as addresses: their owner has checked shapes and keeps them alive.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <nanobind/stl/tuple.h>
+
+#include "pack.hpp"
+#include "program.hpp"
+
+namespace nb = nanobind;
+using namespace tongwen;
+
+namespace {
+
+using Address = uintptr_t;
+using Weights = std::tuple<int, Address, int, Address, Address, int64_t>;  // format, panels, rows, bias, out, stride
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+void perform(Machine& machine, const Operation& operation) {
+  nb::gil_scoped_release release;
+  machine.perform(operation);
+}
+
+Format format_of(int id) {
+  if (id < 0 || id >= static_cast<int>(Format::kCount)) throw nb::value_error("unknown format");
+  return static_cast<Format>(id);
+}
+
+void embed(Machine& machine, int format, Address panels, int columns, int vocabulary, Address ids, int rows, Address out) {
+  const Format f = format_of(format);
+  perform(machine, Embed{f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), rows, columns, vocabulary, at<int64_t>(ids), at<float>(out)});
+}
+
+void linear(Machine& machine, Address x, int64_t stride, int rows, int columns, const std::vector<Weights>& weights) {
+  if (weights.empty() || weights.size() > kMaxSegments) throw nb::value_error("one to four weights share an input");
+  Linear op{at<float>(x), stride, rows, columns, static_cast<int>(weights.size()), {}};
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto& [format, panels, n, bias, out, out_stride] = weights[i];
+    const Format f = format_of(format);
+    op.segments[i] = {f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), n, at<float>(bias), at<float>(out), out_stride};
+  }
+  perform(machine, op);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "Numeric kernels for the CPU.";
+  m.def("usable_threads", &usable_threads);
+  m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
+  m.def("row_bytes", [](int format, int columns) { return row_bytes(format_of(format), columns); });
+  nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
+  nb::class_<Machine>(m, "Machine")
+      .def(nb::init<const char*, int>(), nb::arg("most"), nb::arg("threads"))
+      .def_prop_ro("isa", &Machine::isa)
+      .def_prop_ro("threads", &Machine::threads)
+      .def("record", &Machine::record)
+      .def("recorded", &Machine::recorded)
+      .def("replay", &Machine::replay, nb::call_guard<nb::gil_scoped_release>())
+      .def("pack",
+           [](Machine& machine, int format, Address source, int rows, int columns, Address panels) {
+             nb::gil_scoped_release release;
+             machine.pack(format_of(format), at<uint8_t>(source), rows, columns, at<uint8_t>(panels));
+           })
+      .def("embed", &embed)
+      .def("linear", &linear)
+      .def("norm",
+           [](Machine& machine, Address x, Address weight, Address out, int rows, int columns, float eps) {
+             perform(machine, Norm{at<float>(x), at<float>(weight), at<float>(out), rows, columns, eps});
+           })
+      .def("add",
+           [](Machine& machine, Address a, Address b, Address out, int64_t count) {
+             perform(machine, Add{at<float>(a), at<float>(b), at<float>(out), count});
+           })
+      .def("swiglu",
+           [](Machine& machine, Address gate, Address up, int64_t stride, Address out, int rows, int columns) {
+             perform(machine, SwiGLU{at<float>(gate), at<float>(up), stride, at<float>(out), rows, columns});
+           })
+      .def("rope",
+           [](Machine& machine, Address q, Address k, Address v, int64_t q_stride, int64_t k_stride, int64_t v_stride, int rows, int heads,
+              int kv_heads, int head_dim, float scale, Address angles, Address positions, Address slots, Address cache) {
+             perform(machine, Rope{at<float>(q), at<float>(k), at<float>(v), q_stride, k_stride, v_stride, rows, heads, kv_heads, head_dim,
+                                   scale, at<float>(angles), at<int64_t>(positions), at<int64_t>(slots), at<uint16_t>(cache)});
+           })
+      .def("attention", [](Machine& machine, Address q, int64_t q_stride, Address out, int heads, int kv_heads, int head_dim, int window,
+                           Address cache, Address starts, Address context_lens, Address block_tables, int64_t table_stride,
+                           int num_requests) {
+        perform(machine, Attention{at<float>(q), q_stride, at<float>(out), heads, kv_heads, head_dim, window, at<uint16_t>(cache),
+                                   at<int64_t>(starts), at<int64_t>(context_lens), at<int64_t>(block_tables), table_stride, num_requests});
+      });
+}

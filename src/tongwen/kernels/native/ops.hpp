@@ -1,0 +1,129 @@
+// The operations that kernels perform, as plain data: what a step consists of.
+//
+// All numbers outside the weights and the cache are float32.  Pointers are the caller's; an
+// operation is recorded by copying it, and replayed on whatever its pointers then point at.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "formats.hpp"
+
+namespace tongwen {
+
+constexpr int kMaxSegments = 4;
+constexpr int kMaxRowsAlone = kTileRows;
+constexpr int kUnpackedBytes = 14 * (kSteps * kStepBytes + 2 * kPanelRows * 4);
+constexpr int kTileKeys = 128;   // keys that attention weighs at a time; tiles begin at position 0
+constexpr int kBlockKeys = 32;   // keys in one block of the cache
+constexpr int kQueryRows = 64;   // query rows that share one pass over the keys
+constexpr int kAttentionBytes = 80 << 10;  // scratch of one pass
+
+// What one thread of a team is given.
+struct Team {
+  int thread;
+  int threads;
+  uint8_t* common;        // shared scratch
+  uint8_t* local;         // this thread's own
+  size_t local_activations;  // bytes of it for the activations of a few rows
+  class Pool* pool;
+
+  int take();   // the next piece of work; starts over at every `wait`
+  void wait();  // for all threads
+};
+
+// Rows of `out` looked up in packed weights.
+struct Embed {
+  Format format;
+  const uint8_t* panels;
+  size_t panel_bytes;
+  int rows, columns, vocabulary;
+  const int64_t* token_ids;
+  float* out;
+};
+
+// out = weight * x / rms(x)
+struct Norm {
+  const float* x;
+  const float* weight;
+  float* out;
+  int rows, columns;
+  float eps;
+};
+
+struct Segment {
+  Format format;
+  const uint8_t* panels;
+  size_t panel_bytes;
+  int rows;  // of the weights: columns of `out`
+  const float* bias;
+  float* out;
+  int64_t out_stride;
+};
+
+// Products of one input with several weights: quantized once.
+struct Linear {
+  const float* x;
+  int64_t x_stride;
+  int rows, columns;
+  int num_segments;
+  Segment segments[kMaxSegments];
+};
+
+// out = a + b
+struct Add {
+  const float *a, *b;
+  float* out;
+  int64_t count;
+};
+
+// out = silu(gate) * up
+struct SwiGLU {
+  const float *gate, *up;
+  int64_t stride;
+  float* out;
+  int rows, columns;
+};
+
+// Rotates queries in place (scaled), and writes rotated keys and values to the cache.
+struct Rope {
+  float* q;
+  const float *k, *v;
+  int64_t q_stride, k_stride, v_stride;
+  int rows, heads, kv_heads, head_dim;
+  float scale;
+  const float* angles;  // [positions][2][head_dim / 2]: cosines, sines
+  const int64_t *positions, *slots;
+  uint16_t* cache;  // of this layer: [blocks][kv_heads][2][kBlockKeys * head_dim]
+};
+
+// Every query row reads the keys that its position may see.
+struct Attention {
+  const float* q;
+  int64_t q_stride;
+  float* out;
+  int heads, kv_heads, head_dim;
+  int window;  // keys that a query sees; 0: all
+  const uint16_t* cache;
+  const int64_t *starts, *context_lens, *block_tables;
+  int64_t table_stride;
+  int num_requests;
+};
+
+// The kernels of one instruction set.
+struct Kernels {
+  const char* name;
+  void (*embed)(const Embed&, Team&);
+  void (*norm)(const Norm&, Team&);
+  void (*linear)(const Linear&, Team&);
+  void (*add)(const Add&, Team&);
+  void (*swiglu)(const SwiGLU&, Team&);
+  void (*rope)(const Rope&, Team&);
+  void (*attention)(const Attention&, Team&);
+};
+
+const Kernels& kernels_portable();
+const Kernels& kernels_avx2();
+const Kernels& kernels_avx512();
+
+}  // namespace tongwen

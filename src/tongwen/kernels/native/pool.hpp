@@ -1,0 +1,60 @@
+// One team of threads for all kernels.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "ops.hpp"
+
+namespace tongwen {
+
+// Threads that wait for work: they spin briefly, then yield, then sleep.
+class Pool {
+ public:
+  explicit Pool(int threads);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  int threads() const { return threads_; }
+  // Runs `work` on every thread, the caller's among them, and returns when all are done.
+  void run(const std::function<void(Team&)>& work);
+  // Makes sure that activations of `rows` x `columns` fit the scratch.
+  void reserve(size_t rows, size_t columns);
+
+  void wait();             // barrier within `run`
+  int take() { return next_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  void serve(int thread);
+  Team team(int thread);
+
+  int threads_;
+  std::vector<std::thread> workers_;
+  const std::function<void(Team&)>* work_ = nullptr;
+  bool stopping_ = false;
+
+  alignas(64) std::atomic<int> generation_{0};
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> phase_{0};
+  alignas(64) std::atomic<int> next_{0};
+  alignas(64) std::atomic<int> asleep_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+
+  size_t common_bytes_ = 0, local_activations_ = 0, local_bytes_ = 0;
+  std::vector<uint8_t*> scratch_;  // common first, then one for each thread
+};
+
+// Threads this process may use: OMP_NUM_THREADS, else its processors, less where a cgroup says so.
+int usable_threads();
+
+// Memory aligned to a page, in large pages where the system has them.
+uint8_t* allocate_pages(size_t bytes);
+void free_pages(uint8_t* pages, size_t bytes);
+
+}  // namespace tongwen

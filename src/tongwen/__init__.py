@@ -11,7 +11,7 @@ _PUBLIC = {
     "SamplingParams": "tongwen.engine.params",
 }
 
-__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]  # noqa: F822 - made lazily
+__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tongwen.checkpoint.json_files import Keys, read_json
+from tongwen.checkpoint.json_files import Keys, one_line, read_json
 from tongwen.errors import CheckpointError, ConfigError
 from tongwen.model.config import LayerType, Qwen2Config, Yarn
 
@@ -76,7 +76,7 @@ def read_config(directory: Path) -> Qwen2Config:
     try:
         return config_from_json(read_json(path))
     except ConfigError as error:
-        raise CheckpointError(f"`{path}`: {error}") from error
+        raise CheckpointError(f"`{path}`: {one_line(str(error))}") from error
 
 
 def config_from_json(published: Mapping[str, Any]) -> Qwen2Config:
@@ -115,7 +115,6 @@ def config_to_json(
     config: Qwen2Config,
     *,
     dtype: str = "bfloat16",
-    architecture: str = "ForCausalLM",
     bos_token_id: int | None = None,
     eos_token_id: int | None = None,
 ) -> dict[str, Any]:
@@ -124,13 +123,12 @@ def config_to_json(
     Args:
         config: The shape of the model.
         dtype: In which its weights are stored, such as `bfloat16`.
-        architecture: The end of the class's name: `ForCausalLM` or `ForSequenceClassification`.
         bos_token_id: Written as it is.
         eos_token_id: Written as it is; further ones belong in `generation_config.json`.
     """
     model_type = "qwen2_moe" if config.num_experts else "qwen2"
     published: dict[str, Any] = {
-        "architectures": [MODEL_TYPES[model_type] + architecture],
+        "architectures": [MODEL_TYPES[model_type] + "ForCausalLM"],
         "model_type": model_type,
         "torch_dtype": dtype,
         "bos_token_id": bos_token_id,
@@ -226,7 +224,7 @@ def read_generation(directory: Path) -> GenerationDefaults:
     try:
         return generation_from_json({key: published.get(key) for key in ids} | own)
     except ConfigError as error:
-        raise CheckpointError(f"`{path}`: {error}") from error
+        raise CheckpointError(f"`{path}`: {one_line(str(error))}") from error
 
 
 def generation_from_json(published: Mapping[str, Any]) -> GenerationDefaults:

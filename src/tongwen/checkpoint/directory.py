@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 from tongwen.checkpoint.configs import GenerationDefaults, read_config, read_generation
-from tongwen.checkpoint.shards import Shards
+from tongwen.checkpoint.packed import open_weights
+from tongwen.checkpoint.tensor_names import check_tensors
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.files import read_chat_template, read_tokenizer
 
 _CARD, _CARD_BYTES = "README.md", 1 << 20
+
+# Old files state what follows from the config.
+_RECOMPUTED = ".rotary_emb.inv_freq"
 
 
 class Directory:
@@ -30,26 +34,29 @@ class Directory:
     config: Qwen2Config
 
     def __init__(self, path: Path) -> None:
-        self.path, self.config, self._shards = path, read_config(path), Shards(path)
+        self.path, self.config, self._weights = path, read_config(path), open_weights(path)
+        found = {name: self._weights.shape(name) for name in self._weights.names()}
+        extras = {name for name in found if name.endswith(_RECOMPUTED)}
+        if self.config.tie_word_embeddings:
+            extras.add("lm_head.weight")  # some files hold the tied embedding twice
+        check_tensors(path, self.config, found, extras)
+        self._names = [name for name in found if name not in extras]
 
     def names(self) -> list[str]:
-        """Published names of all tensors; a head that is only the tied embedding is left out."""
-        names = self._shards.names()
-        if self.config.tie_word_embeddings and "model.embed_tokens.weight" in names:
-            return [name for name in names if name != "lm_head.weight"]
-        return names
+        """Published names of the tensors that make the model."""
+        return list(self._names)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor."""
-        return self._shards.shape(name)
+        return self._weights.shape(name)
 
     def dtype(self, name: str) -> torch.dtype:
         """Dtype of a tensor, as stored."""
-        return self._shards.dtype(name)
+        return self._weights.dtype(name)
 
     def tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         """The values, memory mapped where `dtype` is that of the file."""
-        values = self._shards.tensor(name)
+        values = self._weights.tensor(name)
         return values if dtype is None else values.to(dtype)
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:

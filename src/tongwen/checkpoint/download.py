@@ -109,15 +109,16 @@ class Downloader:
                 return
             except (httpx2.TransportError, _TryAgainError) as error:
                 failures = 0 if partial.size_bytes > before else failures + 1
-                self._give_up_on(partial.remote, error, failures)
+                self._give_up_on(partial, error, failures)
                 log.info("`%s` from %s: %s; trying again", partial.remote.path, self.source, error)
             time.sleep(self.patience.backoff_s * 2 ** max(failures - 1, 0))
 
-    def _give_up_on(self, remote: RemoteFile, error: Exception, failures: int) -> None:
+    def _give_up_on(self, partial: "_Partial", error: Exception, failures: int) -> None:
         is_silent = isinstance(error, httpx2.TimeoutException) and not self.has_answered
         if is_silent or failures >= self.patience.attempts:
             raise SourceError(
-                f"{self.source} did not deliver `{remote.path}`: {said_by(error)}",
+                f"{self.source} did not deliver `{partial.remote.path}` beyond byte"
+                f" {partial.size_bytes} of {partial.remote.size_bytes}: {said_by(error)}",
                 hint="what has arrived is kept; the next pull goes on from there",
             ) from error
 
@@ -130,14 +131,12 @@ class Downloader:
                 partial.start_over()
             self._check(answer, partial.remote)
             partial.accept(answer)
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in answer.iter_raw():
                 self.has_answered = True
                 partial.append(chunk, self.source)
                 on_bytes(partial.size_bytes)
         if partial.size_bytes < partial.remote.size_bytes:
-            raise _TryAgainError(
-                f"the connection ended at byte {partial.size_bytes} of {partial.remote.size_bytes}"
-            )
+            raise _TryAgainError("the answer ended early")
 
     def _check(self, answer: httpx2.Response, remote: RemoteFile) -> None:
         status = answer.status_code

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.gguf_config import generation_defaults, qwen2_config
-from tongwen.checkpoint.names import Entry, Shape, check_shapes, entries
+from tongwen.checkpoint.json_files import one_line
+from tongwen.checkpoint.tensor_names import Entry, Shape, check_counts, check_shapes, entries
 from tongwen.errors import CheckpointError, ConfigError
 from tongwen.model.config import Qwen2Config
 from tongwen.quant.format import BlockFormat, format_of
@@ -203,10 +204,7 @@ def _config(path: Path, metadata: dict[str, Any], shapes: dict[str, Shape]) -> Q
     """The config, bounded by what is in the file before anything is made of its counts."""
     with _naming(path):
         config = qwen2_config(metadata, shapes)
-    if config.num_hidden_layers > len(shapes):
-        raise CheckpointError(
-            f"`{path}` announces {config.num_hidden_layers} layers in {len(shapes)} tensors"
-        )
+    check_counts(path, config.num_hidden_layers, "layers", len(shapes))
     for layer in filter(config.is_sparse, range(config.num_hidden_layers)):
         name = f"blk.{layer}.ffn_gate_exps.weight"
         found = shapes.get(name, (0,))[0]
@@ -224,10 +222,10 @@ def _stored(header: GGUFHeader, part: int) -> dict[str, _Stored]:
     for name, tensor in sorted(stored.items(), key=lambda item: item[1].info.offset):
         if tensor.info.offset < end:
             raise CheckpointError(
-                f"`{header.path}`: tensor `{ascii(name)[1:-1]:.80}` begins at byte {tensor.info.offset}, before "
-                f"the end of {last} at {end}"
+                f"`{header.path}`: {_shown(name)} begins at byte {tensor.info.offset}, before the "
+                f"end of {last} at {end}"
             )
-        end, last = tensor.end, f"tensor `{ascii(name)[1:-1]:.80}`"
+        end, last = tensor.end, _shown(name)
     if end > header.file_size:
         raise CheckpointError(
             f"`{header.path}` should have {end} bytes or more, has {header.file_size}",
@@ -237,9 +235,13 @@ def _stored(header: GGUFHeader, part: int) -> dict[str, _Stored]:
 
 
 def _locate(header: GGUFHeader, info: TensorInfo, part: int) -> _Stored:
-    with _naming(header.path, f"tensor `{ascii(info.name)[1:-1]:.80}`"):
+    with _naming(header.path, _shown(info.name)):
         format = format_of(info.type_id)
         return _Stored(info, format, part, format.row_bytes(info.shape[-1]))
+
+
+def _shown(name: str) -> str:
+    return f"tensor `{ascii(name)[1:-1]:.80}`"
 
 
 @contextmanager
@@ -248,7 +250,7 @@ def _naming(path: Path, *what: str) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, ConfigError) as error:
-        message = ": ".join((f"`{path}`", *what, str(error)))
+        message = ": ".join((f"`{path}`", *what, one_line(str(error))))
         raise CheckpointError(message, hint=error.hint) from error
 
 

@@ -17,7 +17,7 @@ from tongwen.checkpoint.configs import (
     generation_from_json,
     generation_to_json,
 )
-from tongwen.checkpoint.json_files import Keys
+from tongwen.checkpoint.json_files import Keys, is_number
 from tongwen.errors import CheckpointError
 from tongwen.model.config import Qwen2Config, Yarn
 
@@ -54,6 +54,7 @@ def qwen2_config(metadata: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Qw
         tie_word_embeddings="output.weight" not in shapes,
         head_dim=_head_dim(keys, heads),
         rope_scaling=_yarn(keys),
+        max_window_layers=keys.integer("block_count"),
         **_window(keys),
         **(_experts(keys, shapes) if keys.architecture == "qwen2moe" else {}),
     )
@@ -97,7 +98,8 @@ def _decimal(value: float) -> float:
 
     The published `config.json` says 1e-06 where the file holds 9.999999974752427e-07.
     """
-    return float(str(np.float32(value)))
+    with np.errstate(over="ignore"):
+        return float(str(np.float32(value)))
 
 
 class _Keys:
@@ -132,7 +134,7 @@ class _Keys:
         value = self.get(key)
         if value is None and default is not None:
             return default
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not is_number(value):
             raise self._wrong(key, "a number", value)
         return _decimal(value)
 

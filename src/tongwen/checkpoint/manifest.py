@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tongwen.checkpoint.model_names import folder_model
 from tongwen.errors import CheckpointError
 
 MANIFEST = "manifest.json"
@@ -101,13 +102,14 @@ def read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"the manifest `{path}` is damaged: {type(error).__name__}: {error}",
-            hint=f"`tongwen rm {path.parent.name.replace('@', ':').replace('--', '/')}` and pull it again",
+            hint=f"`tongwen rm {folder_model(path.parent.name)}`, then pull it again",
         ) from error
 
 
-def _manifest(tree: Any) -> Manifest:
-    if not isinstance(tree, dict) or tree["format"] != _FORMAT:
-        raise ValueError("not a manifest of format 1")
+def _manifest(value: object) -> Manifest:
+    tree = _object(value)
+    if tree["format"] != _FORMAT:
+        raise ValueError(f"not of format {_FORMAT}")
     texts = {
         key: _text(tree[key])
         for key in ("name", "source", "repo", "revision", "licence", "pulled_at")
@@ -119,16 +121,27 @@ def _manifest(tree: Any) -> Manifest:
     return Manifest(files=files, lineage=tuple(_text(each) for each in tree["lineage"]), **texts)
 
 
-def _stored_file(entry: Any) -> StoredFile:
+def _stored_file(value: object) -> StoredFile:
+    entry = _object(value)
     name, size_bytes, sha256 = _text(entry["name"]), entry["size_bytes"], _text(entry["sha256"])
     if not is_file_name(name):
         raise ValueError(f"`{name}` is not a file name")
-    if not isinstance(size_bytes, int) or size_bytes < 0 or not re.fullmatch("[0-9a-f]{64}", sha256):
+    if (
+        not isinstance(size_bytes, int)
+        or size_bytes < 0
+        or not re.fullmatch("[0-9a-f]{64}", sha256)
+    ):
         raise ValueError(f"`{name}` has size `{size_bytes}` and digest `{sha256}`")
     return StoredFile(name=name, size_bytes=size_bytes, sha256=sha256)
 
 
-def _text(value: Any) -> str:
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"`{value}` is not an object")
+    return value
+
+
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"`{value}` is not text")
     return value

@@ -10,8 +10,10 @@ Q4_K_M are those of the published files, the others are estimated from them and 
 about a tenth.  What is fetched is checked against what the hub lists, never against an estimate.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 APACHE, MIT = "Apache-2.0", "MIT"
 TONGYI, TONGYI_RESEARCH = "Tongyi Qianwen", "Tongyi Qianwen Research"
@@ -187,10 +189,15 @@ _ROWS = (
     _Row("qwq", "32b", "Qwen/QwQ-32B", "32b", APACHE, 40_960, 19_851_335_840, "", "awq"),
     *(
         _Row(
-            *("deepseek-r1-distill-qwen", size),
+            "deepseek-r1-distill-qwen",
+            size,
             f"deepseek-ai/DeepSeek-R1-Distill-Qwen-{size.upper()}",
             shape,
-            *(MIT, 131_072, None, "", ""),
+            MIT,
+            131_072,
+            None,
+            chat="",
+            variants="",
         )
         for size, shape in (("1.5b", "1.5b-untied"), ("7b", "7b"), ("14b", "14b"), ("32b", "32b"))
     ),
@@ -209,9 +216,10 @@ DEFAULT_TAGS = {
 """What a bare family, or its tag `latest`, means."""
 
 
-def offers() -> dict[str, Offer]:
+@functools.cache
+def offers() -> Mapping[str, Offer]:
     """The table: every name and what it stands for, in the order of families and sizes."""
-    return {offer.name: offer for row in _ROWS for offer in _expand(row)}
+    return MappingProxyType({offer.name: offer for row in _ROWS for offer in _expand(row)})
 
 
 def _expand(row: _Row) -> Iterator[Offer]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
 import httpx2
@@ -52,6 +52,7 @@ class Listing:
     """To send with each download."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A place on the network that has repositories of models."""
 
@@ -102,40 +103,40 @@ class Hub:
         """The files of `repo` at the head of its default branch; see `Source`."""
         if self.is_offline:
             raise SourceError("offline, by `HF_HUB_OFFLINE`")
-        info = answer_within(patience.silence_s, lambda: self._info(repo, patience))
-        revision = info.sha or "main"
-        return Listing(
-            source=self.name,
-            repo=info.id or repo,
-            revision=revision,
-            files=tuple(self._file(repo, revision, sibling) for sibling in info.siblings or ()),
-            licence=_hub_licence(info.card_data),
-            lineage=_hub_lineage(info.card_data),
-            headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
-        )
+        return answer_within(patience.silence_s, lambda: self._ask(repo, patience))
 
-    def _info(self, repo: str, patience: Patience) -> Any:
+    def _ask(self, repo: str, patience: Patience) -> Listing:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
         api = HfApi(endpoint=self.endpoint, token=self.token or False)
         try:
-            return api.model_info(repo, files_metadata=True, timeout=patience.silence_s)
+            info = api.model_info(repo, files_metadata=True, timeout=patience.silence_s)
         except RepositoryNotFoundError as error:
             raise ModelNotFoundError("no such repository there, or it is private") from error
         except HfHubHTTPError as error:
             raise SourceError(f"HTTP {error.response.status_code}") from error
         except (httpx2.HTTPError, OSError, ValueError) as error:
             raise SourceError(said_by(error)) from error
-
-    def _file(self, repo: str, revision: str, sibling: Any) -> RemoteFile:
-        lfs = sibling.lfs
-        return RemoteFile(
-            path=sibling.rfilename,
-            url=f"{self.endpoint}/{repo}/resolve/{revision}/{quote(sibling.rfilename)}",
-            size_bytes=lfs.size if lfs else sibling.size or 0,
-            sha256=lfs.sha256 if lfs else None,
-            git_oid=None if lfs else sibling.blob_id,
+        revision, card = info.sha or "main", info.card_data.to_dict() if info.card_data else {}
+        files = [
+            RemoteFile(
+                path=each.rfilename,
+                url=f"{self.endpoint}/{repo}/resolve/{revision}/{quote(each.rfilename)}",
+                size_bytes=each.lfs.size if each.lfs else each.size or 0,
+                sha256=each.lfs.sha256 if each.lfs else None,
+                git_oid=None if each.lfs else each.blob_id,
+            )
+            for each in info.siblings or ()
+        ]
+        return Listing(
+            source=self.name,
+            repo=info.id or repo,
+            revision=revision,
+            files=tuple(files),
+            licence=_hub_licence(card),
+            lineage=_hub_lineage(card),
+            headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
         )
 
 
@@ -199,7 +200,7 @@ def answer_within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     def run() -> None:
         try:
             results.put(ask())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+        except BaseException as error:
             results.put(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -232,21 +233,19 @@ def _hub_token(environ: Mapping[str, str]) -> str | None:
     return path.read_text().strip() or None if path.is_file() else None
 
 
-def _hub_licence(card: Any) -> str | None:
-    if card is None:
-        return None
+def _hub_licence(card: Mapping[str, Any]) -> str | None:
     stated = card.get("license")
     return _licence(card.get("license_name") or stated if stated == "other" else stated)
 
 
-def _licence(stated: Any) -> str | None:
+def _licence(stated: object) -> str | None:
     if not isinstance(stated, str) or not stated.strip():
         return None
     return _LICENCES.get(stated.strip().lower(), stated.strip())
 
 
-def _hub_lineage(card: Any) -> tuple[str, ...]:
-    parents = card.get("base_model") if card is not None else None
+def _hub_lineage(card: Mapping[str, Any]) -> tuple[str, ...]:
+    parents = card.get("base_model")
     if isinstance(parents, str):
         return (parents,)
     return tuple(str(parent) for parent in parents or ())

@@ -32,7 +32,9 @@ BESIDE_WEIGHTS = (
 """What is taken besides `*.safetensors`, from the top of a repository only."""
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
-_TYPE = re.compile(r"[-.]((?:i?q\d[a-z0-9_]*)|f16|fp16|bf16|f32)(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE)
+_TYPE = re.compile(
+    r"[-.]((?:i?q\d[a-z0-9_]*)|f16|fp16|bf16|f32)(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE
+)
 
 
 def wanted_files(
@@ -76,9 +78,11 @@ def is_whole(names: Iterable[str]) -> bool:
     stems = {name[: match.start()] for name, match in zip(given, shards, strict=False)}
     numbers = sorted(int(match[1]) for match in shards)
     counts = {int(match[2]) for match in shards}
-    return len(stems) == 1 and len(given) == len(shards) and [numbers] == [
-        list(range(1, count + 1)) for count in counts
-    ]
+    return (
+        len(stems) == 1
+        and len(given) == len(shards)
+        and [numbers] == [list(range(1, count + 1)) for count in counts]
+    )
 
 
 def choose_gguf(names: Sequence[str], gguf_type: str | None) -> list[str]:
@@ -147,6 +151,8 @@ def _refuse_twins(repo: str, files: Sequence[RemoteFile]) -> None:
     names = [PurePosixPath(file.path).name for file in files]
     for name in names:
         if not is_file_name(name):
-            raise CheckpointError(f"`{repo}` lists `{name}`, which cannot be a file's name everywhere")
+            raise CheckpointError(
+                f"`{repo}` lists `{name}`, which cannot be a file's name everywhere"
+            )
     if len({name.casefold() for name in names}) != len(names):
         raise CheckpointError(f"`{repo}` lists two files that would have the same name")

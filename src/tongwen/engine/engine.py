@@ -38,6 +38,8 @@ class EngineConfig:
     """How much one step may do."""
 
     def __post_init__(self) -> None:
+        if self.block_size < 1:
+            raise ConfigError(f"`block_size` must be at least 1, not {self.block_size}")
         if not 1 <= self.context <= self.cache_tokens:
             raise ConfigError(
                 f"`context` ({self.context}) must be at least 1 and at most `cache_tokens` "
@@ -124,6 +126,8 @@ class Engine:
 
     def step(self) -> list[Request]:
         """Move every scheduled request on; returns those that got a token or failed."""
+        if not self.has_requests:
+            return []
         chunks = self.scheduler.schedule()
         sampled = self.batch.fill(chunks)
         logits = self.runner.run(self.batch)

@@ -13,13 +13,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tongwen.checkpoint.load import (
-    Source,
     Weights,
     load_model,
     open_checkpoint,
     pick_device,
     plan_weights,
 )
+from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
@@ -111,7 +111,7 @@ class LLM:
         """
         if self.source.chat_template is None:
             return False
-        ends = {*self.generation.eos_token_ids, self.tokenizer.eos_token_id}
+        ends = {*self.generation.eos_token_ids, self.tokenizer.ends.eos_token_id}
         return self.chat_format.stop_ids[0] in ends
 
     def chat(
@@ -253,9 +253,9 @@ def locate(model: str | Path, store: Store) -> Path:
     Raises:
         ModelNotFoundError: The name is unknown, or no source delivers it.
     """
-    if isinstance(model, Path):
-        return model
-    name = parse_name(model)
-    found = store.find(name) or pull(store, name)
-    store.mark_used(name)
+    name = parse_name(str(model))
+    if name.path is not None:
+        return name.path
+    found = store.find(name) or store.pull(name)
+    store.mark_used(found.name)
     return found.path

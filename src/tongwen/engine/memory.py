@@ -3,7 +3,7 @@
 import psutil
 import torch
 
-from tongwen.errors import CapacityError
+from tongwen.errors import CapacityError, ConfigError
 from tongwen.model.account import kv_bytes_per_token
 from tongwen.model.config import Qwen2Config
 
@@ -43,13 +43,20 @@ def fit_context(
     cache fits beside the weights, at least `MIN_CONTEXT`.
 
     Raises:
+        ConfigError: `asked` is not positive, or more than the model's positions reach.
         CapacityError: The cache of `asked` tokens, or of the least, does not fit.
     """
+    longest = longest_context(config)
+    if asked is not None and not 1 <= asked <= longest:
+        raise ConfigError(
+            f"a context of {asked} tokens is not between 1 and this model's {longest}",
+            hint="a longer one needs a checkpoint whose `rope_scaling` is YaRN",
+        )
     room = free - weights_bytes - _WORKING_BYTES
     per_token = kv_bytes_per_token(config, bytes_per_value)
     context = asked or min(config.max_position_embeddings, DEFAULT_CONTEXT)
     while asked is None and context > MIN_CONTEXT and context * per_token > room:
-        context //= 2
+        context = max(context // 2, MIN_CONTEXT)
     if context * per_token > room:
         raise CapacityError(
             f"a context of {context} tokens needs {context * per_token / GIB:.1f} GiB beside the "
@@ -57,3 +64,10 @@ def fit_context(
             hint=f"at most {max(room, 0) // per_token} tokens fit",
         )
     return context
+
+
+def longest_context(config: Qwen2Config) -> int:
+    """Positions that the checkpoint says it can use, stretched where it asks for YaRN."""
+    yarn = config.rope_scaling
+    stretched = 0 if yarn is None else int(yarn.factor * yarn.original_max_position_embeddings)
+    return max(config.max_position_embeddings, stretched)

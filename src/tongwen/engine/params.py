@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tongwen.errors import RequestError
 
 Number = TypeVar("Number", int, float)
+Real = float | int
+"""What a caller may write for a number: `temperature=0` too, also where types are checked."""
 
 
+@runtime_checkable
 class SamplingDefaults(Protocol):
     """The sampling values that a checkpoint recommends (`generation_config.json`)."""
 
@@ -46,26 +49,26 @@ class SamplingParams:
     on greedy decoding; set `repetition_penalty=1.0` where raw argmax is meant.
     """
 
-    temperature: float | None = None
+    temperature: Real | None = None
     """Divides the logits; 0: always the most probable token."""
 
-    top_p: float | None = None
+    top_p: Real | None = None
     """Keep the fewest most probable tokens whose probabilities reach this sum; 1: all."""
 
     top_k: int | None = None
     """Keep this many most probable tokens; 0: all."""
 
-    min_p: float = 0.0
+    min_p: Real = 0.0
     """Drop tokens less probable than this share of the most probable one's; 0: none."""
 
-    repetition_penalty: float | None = None
+    repetition_penalty: Real | None = None
     """Positive logits of tokens seen in prompt or completion are divided by it, negative ones
     multiplied (CTRL, arXiv 1909.05858); 1: no effect."""
 
-    presence_penalty: float = 0.0
+    presence_penalty: Real = 0.0
     """Subtracted from the logit of every token that the completion already holds."""
 
-    frequency_penalty: float = 0.0
+    frequency_penalty: Real = 0.0
     """Subtracted from a token's logit once for each time that the completion holds it."""
 
     seed: int | None = None
@@ -107,13 +110,13 @@ class SamplingParams:
         """Fill what is `None` from the checkpoint's defaults, the seed from `seed`."""
         recommended = defaults.temperature if defaults.do_sample else 0.0
         return Sampling(
-            temperature=_or(self.temperature, recommended),
-            top_p=_or(self.top_p, defaults.top_p),
+            temperature=float(_or(self.temperature, recommended)),
+            top_p=float(_or(self.top_p, defaults.top_p)),
             top_k=_or(self.top_k, defaults.top_k or 0),
-            min_p=self.min_p,
-            repetition_penalty=_or(self.repetition_penalty, defaults.repetition_penalty),
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
+            min_p=float(self.min_p),
+            repetition_penalty=float(_or(self.repetition_penalty, defaults.repetition_penalty)),
+            presence_penalty=float(self.presence_penalty),
+            frequency_penalty=float(self.frequency_penalty),
             seed=_or(self.seed, seed),
             logprobs=self.logprobs,
         )

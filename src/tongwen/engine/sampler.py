@@ -15,6 +15,10 @@ from torch import Tensor
 
 from tongwen.engine.params import Sampling
 
+COLDEST = 1e-9
+"""Below this temperature sampling is greedy: no two float32 logits that matter are so close that
+the less probable one would ever be drawn, and the division would overflow."""
+
 
 class Sample(NamedTuple):
     """A chosen token."""
@@ -72,7 +76,7 @@ def top_logprobs(logprobs: Float[Tensor, " vocab"], count: int | None) -> dict[i
     """The `count` most probable tokens, most probable first; `None` where none were asked for."""
     if count is None:
         return None
-    values, ids = logprobs.topk(count)
+    values, ids = logprobs.topk(min(count, len(logprobs)))
     return dict(zip(ids.tolist(), values.tolist(), strict=True))
 
 
@@ -81,7 +85,7 @@ def _choose(
 ) -> int:
     if sampling.penalizes and counts.ids:
         logits = penalize(logits, sampling, counts)
-    if sampling.temperature == 0:
+    if sampling.temperature < COLDEST:
         return int(logits.argmax())
     ids, logits = candidates(logits, sampling)
     return int(ids[(logits + gumbel(sampling.seed, position, ids)).argmax()])
@@ -93,11 +97,12 @@ def penalize(
     """Make tokens that the request already holds less likely (repetition, presence, frequency)."""
     ids = torch.tensor(counts.ids, device=logits.device)
     held = torch.tensor(counts.generated, dtype=logits.dtype, device=logits.device)
-    seen, known = logits[ids], ids < len(logits)
-    rate = sampling.repetition_penalty
+    known = ids < len(logits)  # a prompt may hold padding rows, which have no logit here
+    ids, held = ids[known], held[known]
+    seen, rate = logits[ids], sampling.repetition_penalty
     seen = torch.where(seen > 0, seen / rate, seen * rate)
-    seen = seen - sampling.presence_penalty * (held > 0) - sampling.frequency_penalty * held
-    return logits.index_copy(0, ids[known], seen[known])
+    seen = seen - sampling.presence_penalty * held.sign() - sampling.frequency_penalty * held
+    return logits.index_copy(0, ids, seen)
 
 
 def candidates(
@@ -116,6 +121,7 @@ def candidates(
     keep = probs >= sampling.min_p * probs.max()
     if sampling.top_p < 1:
         keep &= probs.cumsum(-1) - probs < sampling.top_p  # the one that reaches the sum stays
+        keep[0] = True  # and with a sum of 0 the most probable
     return ids[keep], scaled[ids[keep]]
 
 
@@ -127,8 +133,8 @@ def _descending(values: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
 def gumbel(seed: int, position: int, ids: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Standard Gumbel noise for each id, in float64, a hash of (seed, position, id)."""
     state = _mix(_mix(torch.tensor(seed, device=ids.device)) + position)
-    bits = _mix(state + ids) >> 11 & (1 << 53) - 1
-    uniform = (bits.to(torch.float64) + 0.5) * 2.0**-53
+    bits = _logical_shift(_mix(state + ids), 12)
+    uniform = (bits.to(torch.float64) + 0.5) * 2.0**-52  # exact, so neither 0 nor 1
     return -(-uniform.log()).log()
 
 

@@ -8,12 +8,13 @@ back and starts over later: its tokens are kept, only their keys and values are 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tongwen.engine.blocks import BlockPool
 from tongwen.errors import ConfigError
 
 
+@runtime_checkable
 class Schedulable(Protocol):
     """What the scheduler needs to know of a request."""
 

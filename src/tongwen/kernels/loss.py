@@ -24,6 +24,9 @@ def chunked_logprobs(
     hidden: Float[Tensor, "tokens dim"],
     targets: Int[Tensor, " tokens"],
 ) -> Float[Tensor, " tokens"]:
-    """`token_logprobs(head(hidden), targets)`, `ROWS` rows of logits at a time."""
+    """`token_logprobs(head(hidden), targets)`, `ROWS` rows of logits at a time.
+
+    Under grad, autograd keeps every chunk's logits for the backward pass.
+    """
     parts = zip(hidden.split(ROWS), targets.split(ROWS), strict=True)
     return torch.cat([token_logprobs(head(rows), wanted) for rows, wanted in parts])

@@ -30,7 +30,7 @@ class LanguageHead(nn.Module):
         targets: Int[Tensor, " rows"],
         stream: Stream,
     ) -> Float[Tensor, " rows"]:
-        """Natural-log probability of each target; all rows of logits are never alive at once."""
+        """Natural-log probability of each target; without grad, few rows of logits live at once."""
         return chunked_logprobs(lambda rows: self(rows, stream), hidden, targets)
 
 

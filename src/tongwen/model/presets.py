@@ -42,10 +42,12 @@ _BASE = {
         # The report's table says eight shared experts; the weights hold one of eight times 2560.
         shared_expert_intermediate_size=20_480,
     ),
-    # The only one whose base and instruct models differ in epsilon.
+    # The only one whose base and instruct models differ in epsilon and in the unused
+    # `max_window_layers`.
     "72b": replace(
         _dense(dim=8192, layers=80, heads=(64, 8), ffn=29_568, rows=_LARGE, tied=False),
         rms_norm_eps=1e-5,
+        max_window_layers=28,
     ),
 }
 
@@ -62,7 +64,8 @@ def preset(size: str, *, instruct: bool = True) -> Qwen2Config:
     Args:
         size: One of `SIZES`.
         instruct: The instruct model's config, else the base model's: they differ in
-            `max_position_embeddings`, in the unused `sliding_window`, and at 72B in epsilon.
+            `max_position_embeddings`, in the unused `sliding_window`, and at 72B in epsilon and
+            the unused `max_window_layers`.
 
     Raises:
         ConfigError: No such size.
@@ -76,5 +79,6 @@ def preset(size: str, *, instruct: bool = True) -> Qwen2Config:
         base,
         max_position_embeddings=_INSTRUCT_CONTEXT,
         sliding_window=_INSTRUCT_WINDOW.get(size, _BASE_CONTEXT),
+        max_window_layers=base.num_hidden_layers,
         rms_norm_eps=1e-6,
     )

@@ -2,7 +2,7 @@
 
 Measured on the 151,665 tokens and 151,387 merges of Qwen2.5, one core: from this cache 0.25 s; from
 `tokenizer.json` or `vocab.json` and `merges.txt` 0.5 s; from `.tiktoken` ranks, whose merges must
-be derived, 3 s.  From the lists of a GGUF header it is 0.22 s, and 0.05 s more than this to read
+be derived, 2 s.  From the lists of a GGUF header it is 0.22 s, and 0.05 s more than this to read
 them: there the cache gains nothing.  Plain lines of tokens and merges load no faster than the
 library's JSON; what costs is the library building its maps.
 """

@@ -61,7 +61,7 @@ def _expect(metadata: Mapping[str, object], key: str, known: tuple[str, ...]) ->
 
 def _list(metadata: Mapping[str, object], key: str, kind: type) -> list[Any]:
     values = metadata.get(key)
-    if not isinstance(values, list) or set(map(type, values)) != {kind}:
+    if not isinstance(values, list) or set(map(type, values)) - {kind}:
         raise TokenizerError(f"GGUF `{key}` is no list of {kind.__name__}")
     return values
 

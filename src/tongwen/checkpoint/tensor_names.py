@@ -48,6 +48,36 @@ def entries(config: Qwen2Config) -> dict[str, Entry]:
     return table
 
 
+def check_tensors(
+    path: Path, config: Qwen2Config, found: Mapping[str, Shape], extras: Collection[str] = ()
+) -> None:
+    """Refuse a directory whose tensors are not those that its config asks for.
+
+    Args:
+        path: The directory, for the error.
+        config: Of any size; its counts are held against the tensors before they are used.
+        found: Shapes of the tensors, by published name.
+        extras: Names that may be there beyond what is expected.
+
+    Raises:
+        CheckpointError: With the names and the shapes.
+    """
+    check_counts(path, config.num_hidden_layers, "layers", len(found))
+    check_counts(path, config.num_experts, "experts", len(found))
+    expected = {name: entry.shape for name, entry in entries(config).items()}
+    check_shapes(path, expected, found, extras)
+
+
+def check_counts(path: Path, count: int, what: str, num_tensors: int) -> None:
+    """Refuse more layers or experts than there are tensors.
+
+    Raises:
+        CheckpointError: There are more.
+    """
+    if count > num_tensors:
+        raise CheckpointError(f"`{path}` announces {count} {what}, and has {num_tensors} tensors")
+
+
 def check_shapes(
     path: Path,
     expected: Mapping[str, Shape],

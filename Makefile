@@ -1,0 +1,83 @@
+# `make` prints the targets.  Each makes the virtual environment it needs; a stamp in it says what
+# was installed, so that nothing is installed twice until pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   ?= .venv
+MODEL  ?=
+PROMPT ?=
+ARGS   ?=
+
+export MODEL PROMPT
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check bench gpu docs wheel clean
+
+help:  ## Print this
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | \
+		awk -F '\t' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=DIR the environment (now $(VENV))"
+
+run: $(VENV)/core.stamp  ## Talk to a model, fetched if absent: MODEL=name PROMPT='a question', or neither
+	@if [ -n "$$PROMPT" ] && [ -z "$$MODEL" ]; then \
+		printf '%s\n' "$$PROMPT" | $(RUN) -m tongwen run --source index $(ARGS); \
+	else \
+		$(RUN) -m tongwen run $${MODEL:+"$$MODEL"} $${PROMPT:+"$$PROMPT"} --source index $(ARGS); \
+	fi
+
+test: $(VENV)/dev.stamp  ## Run the tests: ARGS='-k cache -x' goes to pytest
+	$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of functions and files
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	$(RUN) tools/measure_functions.py
+
+bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine; JSON lines on stdout
+	@for script in benchmarks/*.py; do echo "$$script" >&2; $(RUN) "$$script" || exit 1; done
+
+gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it
+	@$(RUN) tools/find_accelerator.py
+	$(RUN) -m pytest -m gpu $(ARGS)
+	@$(MAKE) --no-print-directory bench
+
+docs: $(VENV)/docs.stamp  ## Build the documentation into site/
+	$(RUN) tools/write_cli_reference.py
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
+wheel: $(VENV)/dev.stamp  ## Build the wheel and ask it a question in an empty environment, no compiler
+	rm -rf dist
+	$(RUN) -m build --wheel
+	bash tools/try_wheel.sh dist/tongwen-*.whl
+
+clean:  ## Remove what was built, not the environment and not the models
+	rm -rf dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What pip says goes to stderr, and it reads no input: `echo question | make run` must work.
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+		found=$$($(PYTHON) --version 2>&1) || found="no program"; \
+		echo "error: Tongwen needs Python 3.11 or newer; '$(PYTHON)' is $$found" >&2; \
+		echo "hint: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >&2 < /dev/null
+	@touch $@
+
+$(VENV)/core.stamp: pyproject.toml | $(VENV)/made.stamp
+	@echo "installing Tongwen into $(VENV): about 1 GB, a minute or two" >&2
+	@$(RUN) -m pip install -e . >&2 < /dev/null
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/made.stamp
+	@echo "installing Tongwen and its tools into $(VENV): about 3 GB, some minutes" >&2
+	@$(RUN) -m pip install -e '.[all,dev]' >&2 < /dev/null
+	@touch $(VENV)/core.stamp $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(VENV)/core.stamp
+	@$(RUN) -m pip install -e '.[docs]' >&2 < /dev/null
+	@touch $@

@@ -1,0 +1,205 @@
+"""Does a model fit into memory: told from its name or its header, before anything is fetched.
+
+No tensor is needed for it, so that a refusal comes at once.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tongwen.checkpoint.configs import CONFIG_FILE, config_from_json
+from tongwen.checkpoint.gguf_config import qwen2_config
+from tongwen.checkpoint.json_files import read_json
+from tongwen.checkpoint.model_names import ModelName
+from tongwen.checkpoint.offers import Offer, offers
+from tongwen.errors import CapacityError, CheckpointError, ConfigError
+from tongwen.model.account import kv_bytes_per_token
+from tongwen.model.config import Qwen2Config
+from tongwen.tokenizer.gguf import read_split
+
+MIN_CONTEXT = 4_096
+"""Tokens of context below which a model is of little use."""
+
+WORKING_BYTES = 400 << 20
+"""What a step needs besides weights and cache: activations of a chunk and rows of logits."""
+
+GIB = 1 << 30
+
+_VOCABULARY = ("tokens", "token_type", "merges", "scores")
+_NO_ARITHMETIC = ("-gptq-int4", "-gptq-int8", "-awq")
+
+# Keys and values of one token, by number of parameters: 2 layers kv_heads head_dim.
+_KV_VALUES = {
+    494_032_768: 2 * 24 * 2 * 64,
+    1_543_714_304: 2 * 28 * 2 * 128,
+    1_777_088_000: 2 * 28 * 2 * 128,
+    3_085_938_688: 2 * 36 * 2 * 128,
+    7_615_616_512: 2 * 28 * 4 * 128,
+    14_770_033_664: 2 * 48 * 8 * 128,
+    32_763_876_352: 2 * 64 * 8 * 128,
+    57_409_576_448: 2 * 28 * 4 * 128,
+    72_706_203_648: 2 * 80 * 8 * 128,
+    463_987_712: 2 * 24 * 16 * 64,
+    1_836_828_672: 2 * 24 * 16 * 128,
+    3_950_369_280: 2 * 40 * 20 * 128,
+    7_721_324_544: 2 * 32 * 32 * 128,
+    14_167_290_880: 2 * 40 * 40 * 128,
+    32_512_218_112: 2 * 64 * 8 * 128,
+    72_287_920_128: 2 * 80 * 64 * 128,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """The memory that a model takes when it runs."""
+
+    weights_bytes: int
+    context: int
+    """Tokens for which keys and values are kept."""
+
+    kv_bytes: int
+    """Keys and values of that many tokens."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it, with what a step needs."""
+        return self.weights_bytes + self.kv_bytes + WORKING_BYTES
+
+
+def bytes_per_parameter(*, is_bf16: bool, weights: str) -> int:
+    """How many bytes hold one weight.
+
+    Args:
+        is_bf16: Whether bfloat16 is stored; blocks of fewer bits stand for values that only
+            float32 holds.
+        weights: As `LLM` has it.
+    """
+    if weights == "bf16":
+        return 2
+    return 2 if is_bf16 and weights in ("auto", "file") else 4
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can be had now."""
+    return psutil.virtual_memory().available
+
+
+def need_of_offer(offer: Offer, *, weights: str = "auto", context: int | None = None) -> Need:
+    """What a model of the table takes; without a wish, with the least context."""
+    each = bytes_per_parameter(is_bf16=offer.gguf_type is None, weights=weights)
+    tokens = context or min(offer.context, MIN_CONTEXT)
+    return Need(
+        weights_bytes=offer.num_parameters * each,
+        context=tokens,
+        kv_bytes=_KV_VALUES[offer.num_parameters] * tokens * each,
+    )
+
+
+def need_of_files(path: Path, *, weights: str = "auto", context: int | None = None) -> Need:
+    """What the checkpoint at `path` takes, by its header or its `config.json`.
+
+    Raises:
+        CheckpointError: The file is damaged, or of another architecture.
+    """
+    try:
+        config, num_parameters, is_bf16 = _directory(path) if path.is_dir() else _gguf(path)
+    except ConfigError as error:
+        raise CheckpointError(f"`{path}`: {error}") from error
+    each = bytes_per_parameter(is_bf16=is_bf16, weights=weights)
+    tokens = context or min(config.max_position_embeddings, MIN_CONTEXT)
+    return Need(
+        weights_bytes=num_parameters * each,
+        context=tokens,
+        kv_bytes=kv_bytes_per_token(config, each) * tokens,
+    )
+
+
+def need_of_bytes(num_bytes: int) -> Need:
+    """The least that a checkpoint of this size takes, where nothing else is known of it."""
+    return Need(weights_bytes=num_bytes, context=0, kv_bytes=0)
+
+
+def check_fits(
+    name: str, need: Need, free_bytes: int, *, weights: str = "auto", family: str | None = None
+) -> None:
+    """Refuse a model that memory is too small for.
+
+    Args:
+        name: The model, for the message.
+        need: What it takes.
+        free_bytes: What there is.
+        weights: As `LLM` has it, for the advice.
+        family: The part of a table's name before the colon; its models are advised first.
+
+    Raises:
+        CapacityError: With the numbers, and the largest name of the table that fits.
+    """
+    if need.total_bytes <= free_bytes:
+        return
+    cache = f" and {need.kv_bytes / GIB:.1f} GiB for {need.context} tokens of context"
+    raise CapacityError(
+        f"`{name}` needs {(need.weights_bytes + WORKING_BYTES) / GIB:.1f} GiB of memory for its "
+        f"weights{cache if need.context else ''}; {free_bytes / GIB:.1f} GiB are free",
+        hint=_advice(free_bytes, weights, family),
+    )
+
+
+def largest_fitting(
+    free_bytes: int, *, weights: str = "auto", family: str | None = None
+) -> Offer | None:
+    """The model of the table with the most parameters that runs in so much memory.
+
+    Args:
+        free_bytes: What there is.
+        weights: As `LLM` has it.
+        family: Prefer its models (`qwen2`); if none of them fits, any.
+    """
+    fitting = [
+        offer
+        for offer in offers().values()
+        if has_arithmetic(offer.name)
+        and need_of_offer(offer, weights=weights).total_bytes <= free_bytes
+    ]
+    kin = [offer for offer in fitting if offer.name.partition(":")[0] == family]
+    # Of equals the first of the table: instruct before base.
+    return max(kin or fitting, key=lambda offer: offer.num_parameters, default=None)
+
+
+def has_arithmetic(name: str) -> bool:
+    """Whether the number format that a table's name asks for can be run; GPTQ and AWQ cannot."""
+    return not name.endswith(_NO_ARITHMETIC)
+
+
+def family_of(name: ModelName) -> str | None:
+    """The family of a table's name: `qwen2` of `qwen2:7b`; None of any other."""
+    return name.text.partition(":")[0] if name.kind == "table" else None
+
+
+def _advice(free_bytes: int, weights: str, family: str | None) -> str:
+    offer = largest_fitting(free_bytes, weights=weights, family=family)
+    if offer is None:
+        return "no model of the table fits; free some memory"
+    total = need_of_offer(offer, weights=weights).total_bytes
+    return f"the largest that fits is `{offer.name}`, with {total / GIB:.1f} GiB"
+
+
+def _gguf(path: Path) -> tuple[Qwen2Config, int, bool]:
+    """Config, number of parameters, and whether all is bfloat16; a GGUF seldom is, if ever."""
+    headers = read_split(path, {f"tokenizer.ggml.{key}" for key in _VOCABULARY})
+    shapes = {name: info.shape for part in headers for name, info in part.tensors.items()}
+    config = qwen2_config(headers[0].metadata, shapes)
+    return config, sum(map(math.prod, shapes.values())), False
+
+
+def _directory(path: Path) -> tuple[Qwen2Config, int, bool]:
+    """The same of a directory, the number by the sizes of its files."""
+    published = read_json(path / CONFIG_FILE)
+    dtype = published.get("torch_dtype", published.get("dtype"))
+    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    return (
+        config_from_json(published),
+        stored // (4 if dtype == "float32" else 2),
+        dtype == "bfloat16",
+    )

@@ -1,0 +1,122 @@
+"""`tongwen run`: ask a model once, or talk with it."""
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tongwen.cli.choose import Wish, choose
+from tongwen.cli.names import SOURCES, complete_model, open_store
+from tongwen.cli.sampling import sampling_options, settings_of
+from tongwen.cli.terminal import print_json, say
+from tongwen.engine.params import params_from
+from tongwen.errors import RequestError
+
+WEIGHTS = ("auto", "file", "float32", "bf16", "int8", "int4")
+
+_SAYS_WAITING_AFTER_S = 2.0
+
+
+@click.command(
+    epilog="Text on stdin goes before PROMPT, with an empty line between: "
+    "tongwen run qwen2:7b 'Summarize this.' < report.txt"
+)
+@click.argument("model", required=False, shell_complete=complete_model)
+@click.argument("prompt", nargs=-1)
+@sampling_options
+@click.option("--system", help="What the model is told before all.")
+@click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and answer together.")
+@click.option("--weights", type=click.Choice(WEIGHTS), default="auto", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda ...")
+@click.option(
+    "--chat/--no-chat", default=None, help="Take turns, or continue text; else as trained."
+)
+@click.option("--verbose", is_flag=True, help="Say what an answer took.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--source",
+    type=click.Choice(SOURCES),
+    help="Fetch from here only; `index` also agrees to the model it has of the same architecture.",
+)
+@click.option("--yes", "-y", is_flag=True, help="Agree to what would be asked.")
+def command(
+    model: str | None,
+    prompt: tuple[str, ...],
+    *,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - whatever the decorators above name
+) -> None:
+    """Ask a model, or talk with it.
+
+    MODEL is a name (`tongwen list --available`), a hub's Org/Repo, a directory or a .gguf file;
+    without one, the model that was used last.  Without PROMPT, and with nothing on stdin, a
+    conversation begins.
+    """
+    settings = settings_of(options)
+    params_from(settings)  # refuses what is out of range
+    text = _text(prompt)
+    if as_json and text is None:
+        raise click.UsageError("`--json` needs a PROMPT, as an argument or on stdin")
+    wish = Wish(
+        model=model,
+        source=options["source"],
+        weights=options["weights"],
+        device=options["device"],
+        context=options["context"],
+        agrees=options["yes"],
+    )
+    store = open_store()
+    local = choose(store, wish)
+    # Importing torch takes two seconds: not before it is known that there is something to run.
+    from tongwen.cli.conversation import Conversation
+    from tongwen.cli.session import Loader, Session
+
+    loader = Loader(store, wish)
+    session = Session(
+        llm=loader.ready(local),
+        local=local,
+        loader=loader,
+        settings=settings,
+        conversation=Conversation(system=options["system"]),
+        chat=options["chat"],
+        is_verbose=options["verbose"],
+    )
+    if text is None:
+        from tongwen.cli.repl import converse
+
+        converse(session, store.home)
+        return
+    session.begin()
+    answer = session.ask(text, quiet=as_json)
+    if as_json:
+        print_json(answer.to_json(session.llm.load_s))
+    session.remark(answer)
+
+
+def _text(words: Sequence[str]) -> str | None:
+    """The prompt: what is piped, then what is typed; None where a conversation is wanted."""
+    typed, piped = " ".join(words), _piped()
+    if parts := [part for part in (piped, typed) if part and part.strip()]:
+        return "\n\n".join(parts)
+    if words or piped is not None:
+        raise click.UsageError("the prompt is empty, and there is no terminal for a conversation")
+    return None
+
+
+def _piped() -> str | None:
+    """Text on stdin, less the newline at its end; None where stdin is a terminal."""
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        return None
+    waiting = threading.Timer(_SAYS_WAITING_AFTER_S, say, ("waiting for the end of stdin",))
+    waiting.daemon = True
+    waiting.start()
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"stdin is not UTF-8: byte {error.start} is wrong") from error
+    finally:
+        waiting.cancel()

@@ -40,6 +40,11 @@ class Batch:
         self.block_tables, self.sample_rows = whole(max_requests, max_blocks), whole(max_requests)
         self.num_tokens = self.num_requests = self.num_samples = 0
 
+    @property
+    def is_decode(self) -> bool:
+        """Whether every token is a request's only one, and its next token is wanted."""
+        return self.num_tokens == self.num_requests == self.num_samples
+
     def fill(self, chunks: Sequence[Chunk]) -> list[Request]:
         """Describe `chunks`; returns the requests that get a new token, in order of their rows."""
         token_ids: list[int] = []

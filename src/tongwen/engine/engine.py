@@ -9,7 +9,7 @@ import torch
 
 from tongwen.engine.batch import Batch
 from tongwen.engine.blocks import BlockPool
-from tongwen.engine.cache import PagedKV
+from tongwen.engine.cache import PagedKV, TiledKV
 from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.request import Request
 from tongwen.engine.runner import Runner
@@ -69,24 +69,17 @@ class Engine:
     ) -> None:
         self.tokenizer, self.defaults, self.config = tokenizer, defaults, config
         self.eos_token_ids, self.vocab_size = eos_token_ids, model.config.vocab_size
-        weight = model.model.norm.weight
+        device = model.model.norm.weight.device
         blocks = -(-config.cache_tokens // config.block_size)
         pool = BlockPool(blocks, config.block_size)
         self.scheduler = Scheduler(config.scheduler, pool)
-        cache = PagedKV(
-            model.config,
-            num_blocks=blocks,
-            block_size=config.block_size,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-        self.runner = Runner(model, cache)
+        self.runner = runner_for(model, blocks, config)
         self.batch = Batch(
             max_tokens=config.scheduler.max_batch_tokens,
             max_requests=config.scheduler.max_requests,
             max_blocks=pool.blocks_for(config.context),
             block_size=config.block_size,
-            device=weight.device,
+            device=device,
         )
         self.counts: dict[int, TokenCounts] = {}
         self._ids = itertools.count()
@@ -190,6 +183,23 @@ class Engine:
     def _forget(self, request: Request) -> None:
         self.scheduler.remove(request)
         self.counts.pop(request.request_id, None)
+
+
+def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -> Runner:
+    """A runner with the cache that suits the model: a packed one is native throughout."""
+    packed = model.machine
+    if packed is None:
+        weight = model.model.norm.weight
+        cache = PagedKV(
+            model.config,
+            num_blocks=num_blocks,
+            block_size=config.block_size,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+        return Runner(model, cache)
+    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
+    return Runner(model, tiled, None if model.config.num_experts else packed)
 
 
 def _not_finite(position: int) -> CheckpointError:

@@ -1,27 +1,71 @@
-"""Runs the model over a batch and keeps its cache."""
+"""Runs the model over a batch: by its modules, or by replaying what they did."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tongwen.engine.batch import Batch
-from tongwen.engine.cache import PagedKV
+from tongwen.engine.cache import PagedKV, TiledKV
+from tongwen.kernels.machine import Machine, Recording, Ring
+from tongwen.model.config import Qwen2Config
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
 
 
 class Runner:
-    """One step of the model: from a batch to the logits of the rows that are wanted."""
+    """One step of the model: from a batch to the logits of the rows that are wanted.
 
-    def __init__(self, model: Qwen2ForCausalLM, cache: PagedKV) -> None:
-        self.model, self.cache = model, cache
+    Args:
+        model: Ready to run.
+        cache: Where its keys and values are kept.
+        machine: Native kernels that do *all* of the model's work, if there are such: steps that
+            only decode are then recorded, one for each number of requests, and replayed.
+    """
+
+    def __init__(
+        self, model: Qwen2ForCausalLM, cache: PagedKV | TiledKV, machine: Machine | None = None
+    ) -> None:
+        self.model, self.cache, self.machine = model, cache, machine
+        self._recorded: dict[int, tuple[Recording, Tensor]] = {}
+        self._ring: Ring | None = None
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Float[Tensor, "samples vocab"]:
         """Compute the batch, write its keys and values, return logits in float32 at least."""
-        self.cache.begin(batch)
-        stream = Stream(attend=self.cache)
-        hidden = self.model.model(batch.token_ids[: batch.num_tokens], stream)
+        if self.machine is not None and batch.is_decode:
+            return self._replay(batch, self.machine)
+        hidden = self._hidden(batch)
         wanted = hidden[batch.sample_rows[: batch.num_samples]]
-        logits = self.model.lm_head(wanted, stream)
+        logits = self.model.lm_head(wanted, Stream(attend=self.cache))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _hidden(self, batch: Batch) -> Float[Tensor, "tokens dim"]:
+        self.cache.begin(batch)
+        token_ids = batch.token_ids[: batch.num_tokens]
+        return self.model.model(token_ids, Stream(attend=self.cache))
+
+    def _replay(self, batch: Batch, machine: Machine) -> Float[Tensor, "samples vocab"]:
+        """Every row is one request's only token, so each step of this size is the same calls."""
+        if batch.num_tokens not in self._recorded:
+            ring = self._ring_for(len(batch.context_lens))
+            with machine.record(ring) as recording:
+                logits = self.model.lm_head(self._hidden(batch), Stream(attend=self.cache))
+            self._recorded[batch.num_tokens] = recording, logits
+            return logits
+        recording, logits = self._recorded[batch.num_tokens]
+        recording.replay()
+        return logits
+
+    def _ring_for(self, max_rows: int) -> Ring:
+        """One ring for all recordings: only one is replayed at a time."""
+        if self._ring is None:
+            self._ring = Ring(max_rows * ring_values(self.model.config))
+        return self._ring
+
+
+def ring_values(config: Qwen2Config) -> int:
+    """Values that one row of results takes in a ring: those of two blocks, and the logits."""
+    q_dim = config.num_attention_heads * config.head_size
+    kv_dim = config.num_key_value_heads * config.head_size
+    block = 6 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * config.intermediate_size
+    return 2 * (block + 16 * 16) + config.vocab_size

@@ -4,9 +4,22 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tongwen.kernels.machine import native_for
+
 
 def swiglu(
     gate: Float[Tensor, "*tokens ffn"], up: Float[Tensor, "*tokens ffn"]
 ) -> Float[Tensor, "*tokens ffn"]:
     """`silu(gate) * up`, in the dtype of its arguments."""
+    if gate.ndim == 2 and gate.shape[1] % 16 == 0 and (native := native_for(gate, up)) is not None:
+        return native.swiglu(gate, up)
     return F.silu(gate) * up
+
+
+def add(
+    x: Float[Tensor, "tokens dim"], y: Float[Tensor, "tokens dim"]
+) -> Float[Tensor, "tokens dim"]:
+    """`x + y`: how a block's two halves join the residual."""
+    if x.shape[1] % 16 == 0 and (native := native_for(x, y)) is not None:
+        return native.add(x, y)
+    return x + y

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.kernels.loss import chunked_logprobs
+from tongwen.kernels.machine import Machine, Packed
 from tongwen.model.stream import Stream
 
 
@@ -32,6 +33,20 @@ class LanguageHead(nn.Module):
     ) -> Float[Tensor, " rows"]:
         """Natural-log probability of each target; without grad, few rows of logits live at once."""
         return chunked_logprobs(lambda rows: self(rows, stream), hidden, targets)
+
+
+class PackedLanguageHead(LanguageHead):
+    """The same over weights in panels: native, without gradients."""
+
+    def __init__(self, machine: Machine, weight: Packed) -> None:
+        nn.Module.__init__(self)
+        self.machine, self.packed = machine, weight
+
+    def forward(
+        self, hidden: Float[Tensor, "rows dim"], stream: Stream
+    ) -> Float[Tensor, "rows vocab"]:
+        """Logits in float32."""
+        return self.machine.linear(hidden, [self.packed], [None])[0]
 
 
 class RewardHead(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tongwen.kernels.mlp import swiglu
 from tongwen.kernels.moe import route
 from tongwen.model.config import Qwen2Config
-from tongwen.model.linear import Linear
+from tongwen.model.linear import Linear, project
 from tongwen.model.stream import Stream
 
 
@@ -25,7 +25,8 @@ class MLP(nn.Module):
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
         """Transform each token on its own."""
-        return self.down_proj(swiglu(self.gate_proj(x, stream), self.up_proj(x, stream)), stream)
+        gate, up = project(x, stream, self.gate_proj, self.up_proj)
+        return self.down_proj(swiglu(gate, up), stream)
 
 
 class MixtureOfExperts(nn.Module):

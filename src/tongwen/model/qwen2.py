@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.mlp import add
 from tongwen.kernels.norm import rms_norm
 from tongwen.model.attention import Attention
 from tongwen.model.config import Qwen2Config
@@ -53,8 +55,8 @@ class Block(nn.Module):
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
         """Add to the residual what attention and feed-forward make of it."""
-        x = x + self.self_attn(self.input_layernorm(x), stream)
-        return x + self.mlp(self.post_attention_layernorm(x), stream)
+        x = add(x, self.self_attn(self.input_layernorm(x), stream))
+        return add(x, self.mlp(self.post_attention_layernorm(x), stream))
 
 
 class Qwen2(nn.Module):
@@ -86,6 +88,8 @@ class Qwen2ForCausalLM(nn.Module):
     def __init__(self, config: Qwen2Config) -> None:
         super().__init__()
         self.config = config
+        self.machine: Machine | None = None
+        """The native kernels, where every matrix of the model is packed for them."""
         self.model = Qwen2(config)
         self.lm_head = LanguageHead(config.hidden_size, config.vocab_size)
         self.tie()
@@ -98,7 +102,7 @@ class Qwen2ForCausalLM(nn.Module):
 
     def tie(self) -> None:
         """Make the head's weight the embedding's again, where the config says so."""
-        if self.config.tie_word_embeddings:
+        if self.config.tie_word_embeddings and self.machine is None:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     @torch.no_grad()

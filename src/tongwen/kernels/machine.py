@@ -1,0 +1,269 @@
+"""The native kernels: found once, on first use, and called on tensors.
+
+Everything here has a plain twin: the functions of this package in PyTorch.  Native kernels work on
+float32 activations on the CPU, without gradients; whatever else comes goes to the twin.  They are
+switched off by `TONGWEN_KERNELS=plain`, bounded by `TONGWEN_ISA`, and absent where no compiler
+built them.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tongwen.errors import ConfigError
+
+INSTRUCTION_SETS = ("avx512", "avx2", "portable")
+"""Values of `TONGWEN_ISA`: the best that may be used."""
+
+FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
+"""Weight formats with native products, in the order of their numbers."""
+
+ALIGNMENT = 64
+"""Bytes; panels begin at a cache line."""
+
+_SLACK = 8_192  # bytes after the last panel that prefetches may touch
+
+log = logging.getLogger(__name__)
+
+
+class Packed(NamedTuple):
+    """A weight matrix in panels, as the kernels read it (`native/formats.hpp`)."""
+
+    format: int
+    panels: UInt8[Tensor, " bytes"]
+    rows: int
+    columns: int
+
+
+class Machine:
+    """The native kernels with their threads.
+
+    Args:
+        library: The extension module.
+        most: The best instruction set that may be used.
+    """
+
+    def __init__(self, library: object, most: str) -> None:
+        self._library: Any = library
+        self._machine = self._library.Machine(most, self._library.usable_threads())
+        self._ring: Ring | None = None
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return self._machine.isa
+
+    @property
+    def threads(self) -> int:
+        """Threads in use."""
+        return self._machine.threads
+
+    def takes(self, *tensors: Tensor) -> bool:
+        """Whether these tensors are what the kernels work on."""
+        return all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors) and not (
+            torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        )
+
+    # ---- weights
+
+    def packed_bytes(self, format: str, rows: int, columns: int) -> int:
+        """Bytes that a matrix takes in panels."""
+        panels = -(-rows // 64)
+        return panels * self._library.panel_bytes(FORMATS.index(format), columns)
+
+    def pack(
+        self, format: str, stored: UInt8[Tensor, "rows bytes"], columns: int, into: Tensor
+    ) -> Packed:
+        """Lay rows as a GGUF file stores them out in panels; their values do not change."""
+        number = FORMATS.index(format)
+        stored = stored.contiguous()
+        assert stored.shape[1] == self._library.row_bytes(number, columns), "rows of another length"
+        rows = stored.shape[0]
+        self._machine.pack(number, stored.data_ptr(), rows, columns, into.data_ptr())
+        return Packed(number, into, rows, columns)
+
+    # ---- operations
+
+    def embed(self, weight: Packed, token_ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens dim"]:
+        """Rows of a packed embedding."""
+        out = self.empty(len(token_ids), weight.columns)
+        self._machine.embed(
+            weight.format, weight.panels.data_ptr(), weight.columns, weight.rows,
+            token_ids.data_ptr(), len(token_ids), out.data_ptr(),
+        )  # fmt: skip
+        return out
+
+    def linear(
+        self,
+        x: Float[Tensor, "tokens in"],
+        weights: Sequence[Packed],
+        biases: Sequence[Tensor | None],
+    ) -> list[Float[Tensor, "tokens out"]]:
+        """Products of one input with several packed weights; it is quantized once."""
+        tokens, columns = x.shape
+        assert x.stride(1) == 1, "columns must adjoin"
+        whole = self.empty(tokens, sum(weight.rows for weight in weights))
+        outs = list(whole.split([weight.rows for weight in weights], dim=1))
+        calls = [
+            (w.format, w.panels.data_ptr(), w.rows, 0 if bias is None else bias.data_ptr(),
+             out.data_ptr(), out.stride(0))
+            for w, bias, out in zip(weights, biases, outs, strict=True)
+        ]  # fmt: skip
+        self._machine.linear(x.data_ptr(), x.stride(0), tokens, columns, calls)
+        return outs
+
+    def norm(
+        self, x: Float[Tensor, "tokens dim"], weight: Float[Tensor, " dim"], eps: float
+    ) -> Float[Tensor, "tokens dim"]:
+        """`rms_norm`."""
+        out = self.empty(*x.shape)
+        self._machine.norm(x.data_ptr(), weight.data_ptr(), out.data_ptr(), *x.shape, eps)
+        return out
+
+    def add(
+        self, a: Float[Tensor, "tokens dim"], b: Float[Tensor, "tokens dim"]
+    ) -> Float[Tensor, "tokens dim"]:
+        """`a + b`."""
+        out = self.empty(*a.shape)
+        self._machine.add(a.data_ptr(), b.data_ptr(), out.data_ptr(), a.numel())
+        return out
+
+    def swiglu(
+        self, gate: Float[Tensor, "tokens ffn"], up: Float[Tensor, "tokens ffn"]
+    ) -> Float[Tensor, "tokens ffn"]:
+        """`silu(gate) * up`."""
+        assert gate.stride() == up.stride(), "gate and up are laid out alike"
+        out = self.empty(*gate.shape)
+        self._machine.swiglu(
+            gate.data_ptr(), up.data_ptr(), gate.stride(0), out.data_ptr(), *gate.shape
+        )
+        return out
+
+    def rope(
+        self,
+        q: Float[Tensor, "tokens heads head_dim"],
+        k: Float[Tensor, "tokens kv_heads head_dim"],
+        v: Float[Tensor, "tokens kv_heads head_dim"],
+        angles: Float[Tensor, "positions 2 half"],
+        positions: Int[Tensor, " tokens"],
+        slots: Int[Tensor, " tokens"],
+        cache: Tensor,
+    ) -> None:
+        """Rotate and scale `q` in place; write rotated `k` and `v` to their slots."""
+        tokens, heads, head_dim = q.shape
+        self._machine.rope(
+            q.data_ptr(), k.data_ptr(), v.data_ptr(), q.stride(0), k.stride(0), v.stride(0),
+            tokens, heads, k.shape[1], head_dim, head_dim**-0.5, angles.data_ptr(),
+            positions.data_ptr(), slots.data_ptr(), cache.data_ptr(),
+        )  # fmt: skip
+
+    def attention(
+        self,
+        q: Float[Tensor, "tokens heads head_dim"],
+        kv_heads: int,
+        window: int | None,
+        cache: Tensor,
+        starts: Int[Tensor, " ends"],
+        context_lens: Int[Tensor, " requests"],
+        block_tables: Int[Tensor, "requests blocks"],
+    ) -> Float[Tensor, "tokens heads head_dim"]:
+        """What each query reads of its request's cached keys and values."""
+        out = self.empty(*q.shape)
+        self._machine.attention(
+            q.data_ptr(), q.stride(0), out.data_ptr(), q.shape[1], kv_heads, q.shape[2],
+            window or 0, cache.data_ptr(), starts.data_ptr(), context_lens.data_ptr(),
+            block_tables.data_ptr(), block_tables.stride(0), len(context_lens),
+        )  # fmt: skip
+        return out
+
+    # ---- capture and replay
+
+    def empty(self, *shape: int) -> Tensor:
+        """Memory for a result: fresh, or from the ring while a step is being recorded."""
+        return torch.empty(*shape) if self._ring is None else self._ring.empty(*shape)
+
+    def record(self, ring: "Ring") -> "Recording":
+        """Record what is performed within the `with` block; results live in `ring`."""
+        return Recording(self, ring)
+
+
+class Ring:
+    """Memory that is handed out in turn, and again when all has been.
+
+    A recorded step's results must stay where they are for as long as it may be replayed, but each
+    is read only shortly after it is written: a ring of a few blocks' worth holds them all.
+    """
+
+    def __init__(self, num_values: int) -> None:
+        self._values = torch.empty(num_values + ALIGNMENT)
+        self._next = 0
+
+    def empty(self, *shape: int) -> Tensor:
+        """The next piece."""
+        count = 1
+        for size in shape:
+            count *= size
+        assert count <= len(self._values), "a result is larger than the ring"
+        if self._next + count > len(self._values):
+            self._next = 0
+        piece = self._values[self._next : self._next + count].view(shape)
+        self._next += -(-count // 16) * 16
+        return piece
+
+
+class Recording:
+    """A step being recorded, then a step to replay."""
+
+    def __init__(self, machine: Machine, ring: Ring) -> None:
+        self._machine, self._ring, self._program = machine, ring, None
+
+    def __enter__(self) -> "Recording":
+        self._machine._ring = self._ring
+        self._machine._machine.record()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program = self._machine._machine.recorded()
+        self._machine._ring = None
+
+    def replay(self) -> None:
+        """Perform the step again, on what its inputs hold now."""
+        self._machine._machine.replay(self._program)
+
+
+def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:
+    """Memory for panels, beginning at a cache line."""
+    whole = torch.empty(count + ALIGNMENT + _SLACK, dtype=torch.uint8)
+    offset = -whole.data_ptr() % ALIGNMENT
+    return whole[offset : offset + count]
+
+
+@functools.cache
+def machine() -> Machine | None:
+    """The native kernels, or `None` where there are none or they are switched off."""
+    asked = os.environ.get("TONGWEN_KERNELS", "native")
+    if asked not in ("native", "plain"):
+        raise ConfigError(f"`TONGWEN_KERNELS` must be `native` or `plain`, not `{asked}`")
+    most = os.environ.get("TONGWEN_ISA", INSTRUCTION_SETS[0])
+    if most not in INSTRUCTION_SETS:
+        raise ConfigError(f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`")
+    if asked == "plain":
+        return None
+    try:
+        from tongwen.kernels import _native
+    except ImportError:
+        log.warning("the native kernels were not built (no compiler?); running slower without them")
+        return None
+    return Machine(_native, most)
+
+
+def native_for(*tensors: Tensor) -> Machine | None:
+    """The native kernels where they can work on `tensors`."""
+    found = machine()
+    return found if found is not None and found.takes(*tensors) else None

@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from tongwen.checkpoint.configs import GenerationDefaults, read_config, read_generation
@@ -13,6 +14,7 @@ from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.files import read_chat_template, read_tokenizer
 
+_GGML = {torch.bfloat16: "BF16", torch.float16: "F16"}
 _CARD, _CARD_BYTES = "README.md", 1 << 20
 
 # Old files state what follows from the config.
@@ -58,6 +60,14 @@ class Directory:
         """The values, memory mapped where `dtype` is that of the file."""
         values = self._weights.tensor(name)
         return values if dtype is None else values.to(dtype)
+
+    def format(self, name: str) -> str:
+        """The GGML name of how a tensor is stored."""
+        return _GGML.get(self.dtype(name), "F32")
+
+    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
+        """A matrix as stored."""
+        return self._weights.tensor(name).contiguous().view(torch.uint8)
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
         """The tokenizer beside the weights; its own files load fast, so nothing is cached."""

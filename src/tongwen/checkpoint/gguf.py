@@ -112,6 +112,14 @@ class GGUFFile:
             rows = rows[entry.expert * entry.shape[0] : (entry.expert + 1) * entry.shape[0]]
         return stored.format, rows, entry.shape
 
+    def format(self, name: str) -> str:
+        """The GGML name of how the tensor of that published name is stored."""
+        return self.raw(name)[0].name
+
+    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
+        """The matrix of that published name as stored."""
+        return self.raw(name)[1]
+
     def tensor(self, name: str, dtype: torch.dtype | None = None) -> Float[Tensor, "..."]:
         """The values of the tensor of that published name, in memory of their own.
 

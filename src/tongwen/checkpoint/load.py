@@ -5,18 +5,24 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.directory import Directory
 from tongwen.checkpoint.gguf import GGUFFile
+from tongwen.checkpoint.packing import Kind, held_bytes, pack_model, rounded, runs_natively
 from tongwen.errors import CheckpointError, ConfigError
+from tongwen.kernels.machine import Machine, machine
 from tongwen.model.account import count_parameters
 from tongwen.model.config import Qwen2Config
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
 
 Weights = Literal["auto", "file", "float32", "bf16", "int8", "int4"]
+
+WHOLE = ("F32", "F16", "BF16")
+"""Formats that hold numbers one by one."""
 
 
 @runtime_checkable
@@ -57,6 +63,14 @@ class Source(Protocol):
         """A tensor's values, rounded to `dtype`."""
         ...
 
+    def format(self, name: str) -> str:
+        """The GGML name of how a tensor is stored."""
+        ...
+
+    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
+        """A matrix as stored."""
+        ...
+
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
         """Its tokenizer, kept parsed in `cache` where that helps."""
         ...
@@ -77,40 +91,55 @@ def open_checkpoint(path: Path) -> Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """In which number format the weights will be held, and what that takes."""
+    """How the weights will be held, and what that takes."""
 
     dtype: torch.dtype
+    """Of activations, and of weights that are not packed."""
+
+    kind: Kind | None
+    """How matrices are packed for the native kernels; `None`: they are not."""
+
+    machine: Machine | None
     weights_bytes: int
 
     @property
     def numerics(self) -> str:
         """What the arithmetic is, for receipts and cache keys."""
-        return f"plain-{str(self.dtype).removeprefix('torch.')}"
+        if self.machine is None:
+            return f"plain-{str(self.dtype).removeprefix('torch.')}"
+        return f"{self.machine.isa}-{self.kind}"
 
 
-def plan_weights(source: Source, weights: Weights) -> Plan:
-    """Choose the number format.
+def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan:
+    """Choose how the weights are held.
 
-    `file` is the smallest of bfloat16 and float32 that holds every stored value exactly; blocks
-    of fewer bits stand for values that only float32 holds.  `auto` is `file`.
+    On a CPU with native kernels: `file` runs the stored blocks as they are, `bf16`, `int8` and
+    `int4` are packed in that many bits, `auto` is `file` for a quantized file and int8 for others.
+    Without them `file` is the smaller of bfloat16 and float32 that holds every stored value
+    exactly, `auto` is `file`, and int8 and int4 keep their rounded values in float32.
 
     Raises:
-        ConfigError: `weights` is unknown, or has no arithmetic here yet.
+        ConfigError: `weights` is unknown.
     """
     if weights not in get_args(Weights):
-        raise ConfigError(
-            f"`weights` must be one of {', '.join(get_args(Weights))}, not `{weights}`"
-        )
-    if weights in ("int8", "int4"):
-        raise ConfigError(
-            f"`weights` `{weights}` needs kernels that this build does not have",
-            hint="use `weights` bf16, or a quantized GGUF file as it is",
-        )
+        raise ConfigError(f"`weights` must be one of {', '.join(get_args(Weights))}, not `{weights}`")
+    native = machine() if device.type == "cpu" and runs_natively(source.config) else None
+    if native is None or weights == "float32":
+        return _plain_plan(source, weights)
+    quantized = any(format not in WHOLE for format in map(source.format, source.names()))
+    kind: Kind = ("file" if quantized else "int8") if weights == "auto" else weights
+    size = sum(held_bytes(source, name, kind, native) for name in source.names())
+    return Plan(dtype=torch.float32, kind=kind, machine=native, weights_bytes=size)
+
+
+def _plain_plan(source: Source, weights: Weights) -> Plan:
     stored = {source.dtype(name) for name in source.names()}
     exact = torch.bfloat16 if stored == {torch.bfloat16} else torch.float32
-    dtype = {"float32": torch.float32, "bf16": torch.bfloat16}.get(weights, exact)
-    parameters = count_parameters(source.config).total
-    return Plan(dtype=dtype, weights_bytes=parameters * dtype.itemsize)
+    asked = {"auto": exact, "file": exact, "bf16": torch.bfloat16}
+    dtype = asked.get(weights, torch.float32)
+    size = count_parameters(source.config).total * dtype.itemsize
+    kind: Kind | None = weights if weights in ("int8", "int4") else None
+    return Plan(dtype=dtype, kind=kind, machine=None, weights_bytes=size)
 
 
 def load_model(source: Source, plan: Plan, device: torch.device) -> Qwen2ForCausalLM:
@@ -121,10 +150,15 @@ def load_model(source: Source, plan: Plan, device: torch.device) -> Qwen2ForCaus
     """
     with torch.device("meta"):
         model = Qwen2ForCausalLM(source.config)
+    if plan.machine is not None and plan.kind is not None:
+        return pack_model(model, source, plan.kind, plan.machine)
     for name in source.names():
         path, _, leaf = name.rpartition(".")
-        values = source.tensor(name, plan.dtype).to(device)
-        setattr(model.get_submodule(path), leaf, nn.Parameter(values, requires_grad=False))
+        values = source.tensor(name, plan.dtype)
+        if plan.kind is not None and values.ndim == 2:
+            values = rounded(values, plan.kind)
+        parameter = nn.Parameter(values.to(device), requires_grad=False)
+        setattr(model.get_submodule(path), leaf, parameter)
     model.tie()
     return model.eval()
 

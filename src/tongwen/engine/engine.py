@@ -12,7 +12,7 @@ from tongwen.engine.blocks import BlockPool
 from tongwen.engine.cache import PagedKV, TiledKV
 from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.request import Request
-from tongwen.engine.runner import Runner
+from tongwen.engine.runner import Runner, is_recordable
 from tongwen.engine.sampler import TokenCounts, sample
 from tongwen.engine.scheduler import Scheduler, SchedulerConfig
 from tongwen.errors import CheckpointError, ConfigError, RequestError
@@ -199,7 +199,7 @@ def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -
         )
         return Runner(model, cache)
     tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
-    return Runner(model, tiled, None if model.config.num_experts else packed)
+    return Runner(model, tiled, packed if is_recordable(model) else None)
 
 
 def _not_finite(position: int) -> CheckpointError:

@@ -78,7 +78,8 @@ class LLM:
         store = Store(home or default_home(os.environ))
         source = open_checkpoint(locate(model, store))
         self.name, self.source, self.config = str(model), source, source.config
-        self.device, self.plan = pick_device(device), plan_weights(source, weights)
+        self.device = pick_device(device)
+        self.plan = plan_weights(source, weights, self.device)
         free = free_bytes(self.device)
         check_weights(self.name, self.plan.weights_bytes, free)
         self.context = fit_context(

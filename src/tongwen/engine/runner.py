@@ -8,6 +8,8 @@ from tongwen.engine.batch import Batch
 from tongwen.engine.cache import PagedKV, TiledKV
 from tongwen.kernels.machine import Machine, Recording, Ring
 from tongwen.model.config import Qwen2Config
+from tongwen.model.heads import LanguageHead, PackedLanguageHead
+from tongwen.model.linear import Embedding, Linear
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
 
@@ -61,6 +63,18 @@ class Runner:
         if self._ring is None:
             self._ring = Ring(max_rows * ring_values(self.model.config))
         return self._ring
+
+
+def is_recordable(model: Qwen2ForCausalLM) -> bool:
+    """Whether all of a step is native calls, the same ones each time.
+
+    Not so where experts are chosen, or where a matrix has no native product.
+    """
+    return not model.config.num_experts and not any(
+        isinstance(module, Linear | Embedding | LanguageHead)
+        and not isinstance(module, PackedLanguageHead)
+        for module in model.modules()
+    )
 
 
 def ring_values(config: Qwen2Config) -> int:

@@ -89,7 +89,7 @@ class Qwen2ForCausalLM(nn.Module):
         super().__init__()
         self.config = config
         self.machine: Machine | None = None
-        """The native kernels, where every matrix of the model is packed for them."""
+        """The native kernels, where the model's matrices are packed for them."""
         self.model = Qwen2(config)
         self.lm_head = LanguageHead(config.hidden_size, config.vocab_size)
         self.tie()
@@ -102,7 +102,7 @@ class Qwen2ForCausalLM(nn.Module):
 
     def tie(self) -> None:
         """Make the head's weight the embedding's again, where the config says so."""
-        if self.config.tie_word_embeddings and self.machine is None:
+        if self.config.tie_word_embeddings and isinstance(self.model.embed_tokens, Embedding):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     @torch.no_grad()

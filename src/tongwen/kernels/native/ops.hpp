@@ -124,6 +124,7 @@ struct Kernels {
 
 const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
+const Kernels& kernels_avx2_vnni();
 const Kernels& kernels_avx512();
 
 }  // namespace tongwen

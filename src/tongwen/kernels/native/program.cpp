@@ -2,25 +2,38 @@
 
 #include <string>
 
+#if defined(TW_X86)
+#include <cpuid.h>
+#endif
+
 #include "pack.hpp"
 
 namespace tongwen {
 namespace {
 
-bool has_avx512() {
 #if defined(TW_X86)
+bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
          __builtin_cpu_supports("gfni");
-#else
-  return false;
-#endif
 }
+
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+
+// Leaf 7, subleaf 1, bit 4 of eax; older compilers have no name for it.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
 
 const Kernels& choose(const std::string& most) {
 #if defined(TW_X86)
+  __builtin_cpu_init();
   if (most == "avx512" && has_avx512()) return kernels_avx512();
+  if (most != "portable" && has_avx2()) return has_avx_vnni() ? kernels_avx2_vnni() : kernels_avx2();
 #endif
+  (void)most;
   return kernels_portable();
 }
 

@@ -1,6 +1,6 @@
 """Tiny engines: a random float64 model, a tokenizer of printable characters, small caches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -30,6 +30,15 @@ class Plain:
 
 
 Run = Callable[..., list[Completion]]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Threads waiting for each other cost tiny models more than they bring, and more so in CI."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

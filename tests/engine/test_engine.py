@@ -20,7 +20,7 @@ Run = Callable[..., list[Completion]]
 Models = dict[str, Qwen2ForCausalLM]
 
 KINDS = ("dense", "windowed", "moe", "yarn")
-SIZES = [(1, 6), (5, 10), (15, 4), (26, 5), (2, 10), (9, 8)]
+SIZES = [(1, 16), (5, 14), (15, 4), (26, 5), (2, 10), (9, 8)]
 PROMPTS = [[(7 * i + j * j) % 95 for j in range(prompt)] for i, (prompt, _) in enumerate(SIZES)]
 PARAMS = [
     SamplingParams(
@@ -79,7 +79,7 @@ def test_a_request_alone_is_that_in_a_crowd_and_in_chunks_of_any_size(
     assert_same(run_all(engine, PROMPTS, PARAMS), alone)
 
 
-@pytest.mark.parametrize(("cache_tokens", "max_batch_tokens"), [(48, 64), (56, 7)])
+@pytest.mark.parametrize(("cache_tokens", "max_batch_tokens"), [(48, 64), (48, 30)])
 def test_a_preempted_request_ends_as_if_nothing_had_happened(
     model: Qwen2ForCausalLM,
     make_engine: Make,
@@ -160,6 +160,20 @@ def test_the_reported_seed_gives_the_completion_again(
     assert one.token_ids != two.token_ids
     again = SamplingParams(temperature=1.0, max_tokens=12, ignore_eos=True, seed=one.seed)
     assert run_all(engine, [PROMPTS[1]], [again])[0].token_ids == one.token_ids
+
+
+def test_a_completion_can_be_taken_up_again_where_it_was_left(
+    models: Models, make_engine: Make, run_all: Run
+) -> None:
+    """The noise is that of the token's position in prompt and completion together."""
+    engine = make_engine(models["dense"])
+
+    def drawn(count: int) -> SamplingParams:
+        return SamplingParams(temperature=1.0, max_tokens=count, ignore_eos=True, seed=4)
+
+    (whole,) = run_all(engine, [PROMPTS[1]], [drawn(12)])
+    (rest,) = run_all(engine, [PROMPTS[1] + whole.token_ids[:5]], [drawn(7)])
+    assert rest.token_ids == whole.token_ids[5:]
 
 
 @settings(max_examples=12, deadline=None)

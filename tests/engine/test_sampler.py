@@ -259,18 +259,18 @@ def chi_square(observed: Tensor, probs: Tensor) -> float:
 def test_tokens_are_drawn_with_their_probabilities(temperature: float) -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, 1.5, -0.5, 0.0], dtype=torch.float64)
     sampling = replace(PLAIN, temperature=temperature, seed=123)
-    tokens = torch.tensor([draw(logits, sampling, position) for position in range(3000)])
+    tokens = torch.tensor([draw(logits, sampling, position) for position in range(2000)])
     observed = tokens.bincount(minlength=8).double()
     # Chi-square with 7 degrees of freedom exceeds 40.5 once in a million.
     assert chi_square(observed, (logits / temperature).softmax(-1)) < 40.5
-    # Successive positions: 64 cells, 63 degrees, 127.4 once in a million at most.
+    # Successive positions: 64 cells, at most 63 degrees, and with 63 it is 131.4.
     probs = (logits / temperature).softmax(-1)
     pairs = (tokens[::2] * 8 + tokens[1::2]).bincount(minlength=64).double()
     joint = torch.outer(probs, probs).flatten()
-    common = joint * 1500 >= 5  # the approximation needs some of each
+    common = joint * 1000 >= 5  # the approximation needs some of each
     rest = torch.tensor([pairs[~common].sum(), 0.0])[:1]
     cells = torch.cat((pairs[common], rest))
-    assert chi_square(cells, torch.cat((joint[common], joint[~common].sum()[None]))) < 127.4
+    assert chi_square(cells, torch.cat((joint[common], joint[~common].sum()[None]))) < 131.4
 
 
 def test_seeds_draw_with_the_same_probabilities_as_positions() -> None:

@@ -173,17 +173,17 @@ def test_requests_start_in_the_order_of_arrival() -> None:
     assert [chunk.request for chunk in step(scheduler)] == [big, small]
 
 
-def test_the_youngest_is_preempted_and_keeps_its_tokens() -> None:
+def test_the_youngest_is_preempted_keeps_its_tokens_and_is_the_next_to_start() -> None:
     scheduler = scheduler_of(blocks=6, block_size=1, requests=2, tokens=8)
-    old, young = Wish(num_tokens=2, wanted=4), Wish(num_tokens=2, wanted=4)
-    scheduler.add(old)
-    scheduler.add(young)
+    old, young, late = (Wish(num_tokens=2, wanted=4) for _ in range(3))
+    for wish in (old, young, late):
+        scheduler.add(wish)
     step(scheduler)
     step(scheduler)
     assert young.num_tokens == 4
     assert [chunk.request for chunk in step(scheduler)] == [old]
     assert (young.num_computed, young.block_table, young.num_tokens) == (0, [], 4)
-    assert list(scheduler.waiting) == [young]
+    assert list(scheduler.waiting) == [young, late]
     finish(scheduler)
     assert young.is_finished
 

@@ -1,7 +1,7 @@
 """The same weights in transformers: the independent implementation that ours is compared with."""
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,15 @@ EXPERT_NAMES = (
 )
 
 Twin = Callable[[Qwen2ForCausalLM], PreTrainedModel]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Threads waiting for each other cost tiny models more than they bring, and more so in CI."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

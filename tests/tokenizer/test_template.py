@@ -135,6 +135,16 @@ def test_the_loss_covers_answers_that_are_printed_as_written(tokenizer: Tokenize
     assert trained(JinjaChat(tokenizer, FORGETFUL), [USER, rewritten, ANSWER]) == ["5<|im_end|>"]
 
 
+def test_text_right_after_an_answer_shares_its_run_but_not_its_loss(tokenizer: Tokenizer) -> None:
+    followed = TURNS.replace("{{ m.content }}", "{{ m.content }} jumps over")
+    chat = JinjaChat(tokenizer, followed)
+    messages = [{"role": "assistant", "content": "The lazy dog"}]
+    assert trained(chat, messages) == ["The lazy dog"]
+    assert chat.render(messages, add_generation_prompt=False).token_ids == tokenizer.encode(
+        chat.text(messages, add_generation_prompt=False), allow_control=True
+    )
+
+
 def test_an_answer_is_encoded_as_generation_meets_it(tokenizer: Tokenizer) -> None:
     chat = JinjaChat(tokenizer, TURNS)
     answer = {"role": "assistant", "content": "\n5"}

@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from tongwen.checkpoint.configs import CONFIG_FILE, config_from_json
 from tongwen.checkpoint.gguf_config import qwen2_config
 from tongwen.checkpoint.json_files import read_json
@@ -27,6 +25,7 @@ WORKING_BYTES = 400 << 20
 
 GIB = 1 << 30
 
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _VOCABULARY = ("tokens", "token_type", "merges", "scores")
 _NO_ARITHMETIC = ("-gptq-int4", "-gptq-int8", "-awq")
 
@@ -82,8 +81,27 @@ def bytes_per_parameter(*, is_bf16: bool, weights: str) -> int:
 
 
 def free_memory() -> int:
-    """Bytes of main memory that can be had now."""
-    return psutil.virtual_memory().available
+    """Bytes of main memory that can be had now, by the kernel and by the container's limit."""
+    if not _MEMINFO.is_file():
+        # Not on Linux, where psutil would need what only POSIX has.
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    lines = _MEMINFO.read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    available = int(fields["MemAvailable"].split()[0]) << 10
+    return min(available, _left_in_container(available))
+
+
+def _left_in_container(available: int) -> int:
+    """What a container may still take (cgroup v2); `available` where it has no limit."""
+    limit, used, statistics = (_CGROUP / f"memory.{name}" for name in ("max", "current", "stat"))
+    if not limit.is_file() or (stated := limit.read_text().strip()) == "max":
+        return available
+    fields = dict(line.split() for line in statistics.read_text().splitlines())
+    # Pages of files that were read are given up first.
+    taken = int(used.read_text()) - int(fields["inactive_file"])
+    return max(int(stated) - taken, 0)
 
 
 def need_of_offer(offer: Offer, *, weights: str = "auto", context: int | None = None) -> Need:

@@ -2,9 +2,8 @@
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,6 +16,8 @@ from tongwen.engine.params import params_from
 from tongwen.errors import RequestError
 from tongwen.model.account import count_parameters
 
+Words = dict[str, "Words"]
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -25,11 +26,11 @@ class Command:
     run: Callable[[Session, str], None]
     """Does it, given what follows its name."""
 
-    usage: str
-    """What may follow its name."""
+    usages: dict[str, str]
+    """What may follow its name, and what it does then."""
 
-    help: str
-    """What it does, in a line."""
+    follows: Words = field(default_factory=dict)
+    """Words that may follow its name, for completion; and after each those that may follow it."""
 
 
 class LeaveError(Exception):
@@ -66,7 +67,7 @@ def _set(session: Session, rest: str) -> None:
         field, is_on = _SWITCHES[what]
         setattr(session, field, is_on)
     else:
-        raise _unknown("setting", what, ("parameter", "system", *_SWITCHES))
+        raise _unknown("setting", what or "(none)", ("parameter", "system", *_SWITCHES))
 
 
 _SWITCHES = {
@@ -129,7 +130,7 @@ def _show_info(session: Session) -> None:
         ("weights", f"{llm.plan.numerics}, {size(llm.plan.weights_bytes)} in memory"),
         ("device", str(llm.device)),
         ("file", str(session.local.path)),
-        ("licence", session.local.licence),
+        ("licence", session.licence),
     ]
     click.echo(columns(rows))
 
@@ -141,12 +142,17 @@ def _show_parameters(session: Session) -> None:
     for name in SAMPLING:
         if name in session.settings:
             value, source = session.settings[name], "you"
-        elif name in ("seed", "max_tokens", "stop"):
-            value, source = {"seed": "random", "max_tokens": "none"}.get(name, "none"), "default"
+        elif name in _FREE:
+            value, source = _FREE[name], "default"
         else:
-            value, source = getattr(sampling, name), "checkpoint"
+            is_stated = name in _FROM_CHECKPOINT
+            value, source = getattr(sampling, name), "checkpoint" if is_stated else "default"
         rows.append((name, str(value), source))
     click.echo(columns(rows))
+
+
+_FREE = {"seed": "a new one each time", "max_tokens": "what the context leaves", "stop": "none"}
+_FROM_CHECKPOINT = ("temperature", "top_p", "top_k", "repetition_penalty")
 
 
 def _show_system(session: Session) -> None:
@@ -165,9 +171,8 @@ def _show_template(session: Session) -> None:
 
 
 def _show_licence(session: Session) -> None:
-    licence = session.local.licence
     repo = session.local.repo
-    click.echo(f"{visible(licence)}{f'   (its text: {repo})' if repo else ''}")
+    click.echo(f"{visible(session.licence)}{f'   (its text: {repo})' if repo else ''}")
 
 
 _SHOWS: dict[str, Callable[[Session], None]] = {
@@ -213,7 +218,8 @@ def _load(session: Session, rest: str) -> None:
 
 def _path(command: str, rest: str) -> Path:
     if not rest:
-        raise RequestError(f"`{command}` needs a name", hint=f"{command} {COMMANDS[command].usage}")
+        usage = next(iter(COMMANDS[command].usages))
+        raise RequestError(f"`{command}` needs a name", hint=f"{command} {usage}")
     return Path(rest).expanduser()
 
 
@@ -221,9 +227,12 @@ def _help(_: Session, rest: str) -> None:
     if rest == "shortcuts":
         click.echo(columns(_SHORTCUTS))
         return
-    rows = [(f"{name} {command.usage}", command.help) for name, command in COMMANDS.items()]
-    click.echo(columns(rows))
-    click.echo('\nA message of several lines stands between """ and """.  /? shortcuts: keys')
+    rows = [
+        (f"{name} {usage}", help)
+        for name, command in COMMANDS.items()
+        for usage, help in command.usages.items()
+    ]
+    click.echo(columns([*rows, ('"""', "begins, and ends, a message of several lines")]))
 
 
 _SHORTCUTS = (
@@ -249,35 +258,31 @@ def _nothing_after(command: str, rest: str) -> None:
 COMMANDS: dict[str, Command] = {
     "/set": Command(
         _set,
-        "parameter NAME VALUE | system TEXT | verbose | quiet | history | nohistory"
-        " | markdown | raw",
-        "change how answers are made and shown",
+        {
+            "parameter NAME VALUE": "how tokens are chosen (VALUE `default`: as at first)",
+            "system TEXT": "what the model is told before all",
+            "verbose | quiet": "say what each answer took, or not",
+            "history | nohistory": "remember what is asked for the next time, or not",
+            "markdown | raw": "show Markdown as styles, or as it is written",
+        },
+        {
+            "parameter": {name: {} for name in SAMPLING},
+            "system": {},
+            **{switch: {} for switch in _SWITCHES},
+        },
     ),
     "/show": Command(
-        _show, "info | parameters | system | template | license", "print what is known"
+        _show,
+        {"info | parameters | system | template | license": "print what is known"},
+        {subject: {} for subject in _SHOWS},
     ),
-    "/system": Command(_system, "[TEXT]", "print or set the system text"),
-    "/clear": Command(_clear, "", "forget the conversation"),
-    "/save": Command(_save, "FILE", "write the conversation to a file"),
-    "/load": Command(_load, "FILE | MODEL", "go on with a saved conversation, or another model"),
-    "/bye": Command(_bye, "", "leave"),
-    "/?": Command(_help, "[shortcuts]", "print this"),
+    "/system": Command(_system, {"[TEXT]": "print or set the system text"}),
+    "/clear": Command(_clear, {"": "begin a new conversation"}),
+    "/save": Command(_save, {"FILE": "write the conversation to a file"}),
+    "/load": Command(_load, {"FILE | MODEL": "go on with a saved one, or with another model"}),
+    "/bye": Command(_bye, {"": "leave"}),
+    "/?": Command(_help, {"[shortcuts]": "print this, or what keys do"}, {"shortcuts": {}}),
 }
 """The commands by their names."""
 
 _ALIASES = {"/help": "/?", "/exit": "/bye", "/quit": "/bye"}
-
-
-def completions() -> dict[str, Any]:
-    """What may follow each command, for completion: nested words, None where anything may."""
-    words = ("default",)
-    return {
-        "/set": {
-            "parameter": {name: dict.fromkeys(words) for name in SAMPLING},
-            "system": None,
-            **dict.fromkeys(_SWITCHES),
-        },
-        "/show": dict.fromkeys(_SHOWS),
-        "/?": {"shortcuts": None},
-        **dict.fromkeys(("/system", "/clear", "/bye", "/help")),
-    }

@@ -9,7 +9,7 @@ _UNITS = ("kB", "MB", "GB", "TB")
 _AGES = ((86_400 * 7, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"))
 
 
-def size(num_bytes: float) -> str:
+def size(num_bytes: int | float) -> str:
     """Bytes on a disk or a wire, in powers of ten: `491 MB`."""
     if num_bytes < 1000:
         return f"{num_bytes:.0f} B"
@@ -22,10 +22,12 @@ def size(num_bytes: float) -> str:
 
 def parameters(count: int) -> str:
     """A count of parameters: `494 M`, `7.62 B`."""
+    if count < 999_500:
+        return f"{count / 1e3:.0f} k"
     return f"{count / 1e9:.2f} B" if count >= 999_500_000 else f"{count / 1e6:.0f} M"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """A time to wait: `8 s`, `3 min`, `1 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -256,6 +256,8 @@ class _Words:
         if text:
             self._word.append((text, style))
             self._cells += cell_len(text)
+            if self._cells >= self.console.width:
+                self._flush()  # it fits no row: no use in holding it
 
     def _ends_open(self) -> bool:
         """Whether the held word ends in an opening bracket or quote, which stays with the next."""

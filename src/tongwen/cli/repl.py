@@ -2,16 +2,18 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import NestedCompleter, PathCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output, create_output
 
 from tongwen.cli.answer import Stoppable
-from tongwen.cli.commands import LeaveError, completions, run_command, unquoted
+from tongwen.cli.commands import COMMANDS, LeaveError, Words, run_command, unquoted
 from tongwen.cli.main import report
 from tongwen.cli.session import Session
 from tongwen.cli.terminal import say
@@ -34,6 +36,28 @@ class History(FileHistory):
         """Write a message to the file, unless history is off."""
         if self.session.keeps_history:
             super().store_string(string)
+
+
+class Commands(Completer):
+    """Completes commands and what may follow them."""
+
+    def __init__(self) -> None:
+        self.words: Words = {name: command.follows for name, command in COMMANDS.items()}
+        self.paths = PathCompleter(expanduser=True)
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        """Words that may stand where the cursor is; none in a message."""
+        text = document.text_before_cursor
+        *before, begun = text.split(" ")
+        if before[:1] in (["/save"], ["/load"]):
+            return self.paths.get_completions(Document(text.partition(" ")[2]), complete_event)
+        words = self.words
+        for word in before:
+            words = words.get(word, {})
+        found = [word for word in words if text.startswith("/") and word.startswith(begun)]
+        return [Completion(word, start_position=-len(begun)) for word in found]
 
 
 def converse(session: Session, home: Path) -> None:
@@ -92,11 +116,9 @@ def _is_open(text: str) -> bool:
 
 
 def _reader(session: Session, home: Path) -> "PromptSession[str]":
-    files = PathCompleter(expanduser=True)
-    words = completions() | {"/save": files, "/load": files}
     return PromptSession(
         history=History(home / "history", session),
-        completer=NestedCompleter.from_nested_dict(words),
+        completer=Commands(),
         complete_while_typing=False,
         enable_history_search=True,
         key_bindings=_keys(),

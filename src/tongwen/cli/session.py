@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tongwen.checkpoint.load import Weights
 from tongwen.checkpoint.manifest import LocalModel
+from tongwen.checkpoint.sources import UNSTATED
 from tongwen.checkpoint.store import Store
 from tongwen.cli.answer import Answer, Stoppable, write_answer
 from tongwen.cli.choose import Wish, choose, runnable_name
@@ -73,6 +74,12 @@ class Session:
     def is_chat(self) -> bool:
         """Whether turns are taken; else text is continued."""
         return self.llm.is_chat if self.chat is None else self.chat
+
+    @property
+    def licence(self) -> str:
+        """What the store says, or else the checkpoint itself."""
+        stated = self.local.licence
+        return (self.llm.source.licence or stated) if stated == UNSTATED else stated
 
     def params(self) -> SamplingParams:
         """The parameters of the next answer.

@@ -186,16 +186,25 @@ class LLM:
 
         Raises:
             RequestError: The prompt is empty or does not fit.
+            CheckpointError: The logits are not finite.
         """
         request = self.engine.add(self._ids(prompt), params or SamplingParams())
-        sent = 0
+        sent = told = 0
         try:
-            while not request.is_finished:
-                if request not in self.engine.step():
-                    continue  # a chunk of the prompt
+            while told < len(request.token_ids) or not request.is_finished:
+                if told == len(request.token_ids):
+                    self.engine.step()
+                    continue
+                told += 1
+                # Whoever else steps this engine moves this request on too.
+                if told < len(request.token_ids):
+                    yield Delta(text="", token_id=request.token_ids[told - 1], completion=None)
+                    continue
                 text, sent = request.text[sent:], len(request.text)
                 done = request.completion() if request.is_finished else None
                 yield Delta(text=text, token_id=request.token_ids[-1], completion=done)
+            if request.error is not None:
+                raise request.error
         finally:
             self.engine.abort(request)
 

@@ -1,0 +1,192 @@
+"""The native kernels against their plain twins, and the bits that must not move."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tongwen.kernels.attention import causal_attention
+from tongwen.kernels.machine import FORMATS, INSTRUCTION_SETS, Machine, Packed, Ring, aligned_bytes
+from tongwen.kernels.rope import rotate
+from tongwen.quant.format import format_named
+
+native = pytest.importorskip("tongwen.kernels._native", reason="no native kernels were built")
+
+COLUMNS, ROWS = 512, 130  # two superblocks; a last panel of two rows
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """The kernels of each instruction set that this processor has."""
+    found = Machine(native, request.param)
+    if not found.isa.startswith(request.param):
+        pytest.skip(f"this processor runs `{found.isa}` where `{request.param}` is asked for")
+    return found
+
+
+def random_rows(format: str, rows: int, columns: int) -> Tensor:
+    """Stored rows of `format` with finite scales of sensible size."""
+    block = format_named(format)
+    if format == "BF16":
+        return torch.randn(rows, columns).bfloat16().view(torch.uint8)
+    stored = torch.randint(0, 256, (rows, columns // block.block_size, block.block_bytes))
+    for low in _HALVES[format]:  # the upper byte of each fp16: between 2^-7 and 2^-5
+        stored[..., low + 1] = 0x20 + stored[..., low + 1] % 8
+    return stored.flatten(1).to(torch.uint8)
+
+
+_HALVES = {
+    "Q8_0": (0,), "Q4_0": (0,), "Q5_0": (0,), "Q4_1": (0, 2), "Q5_1": (0, 2),
+    "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,),
+}  # fmt: skip
+
+
+def packed(machine: Machine, format: str, stored: Tensor, columns: int) -> Packed:
+    into = aligned_bytes(machine.packed_bytes(format, len(stored), columns))
+    return machine.pack(format, stored, columns, into)
+
+
+def rounded_to_8_bits(x: Tensor) -> Tensor:
+    """Groups of 32 with one scale each: what a native product makes of its input."""
+    groups = x.unflatten(-1, (-1, 32))
+    top = groups.abs().amax(-1, keepdim=True)
+    codes = (groups * torch.where(top > 0, 127 / top, 0)).round()
+    return (codes * (top / 127)).flatten(-2)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_products_equal_those_of_the_dequantized_weights(machine: Machine, format: str) -> None:
+    torch.manual_seed(0)
+    stored, x = random_rows(format, ROWS, COLUMNS), torch.randn(7, COLUMNS)
+    bias = torch.randn(ROWS)
+    weights = format_named(format).dequantize(stored).double()
+    out = machine.linear(x, [packed(machine, format, stored, COLUMNS)], [bias])[0]
+    seen = x.bfloat16() if format == "BF16" else rounded_to_8_bits(x)
+    expected = seen.double() @ weights.T + bias.double()
+    # float32 sums of 16 groups, each product rounded twice
+    scale = seen.double().abs() @ weights.abs().T
+    assert ((out - expected).abs() <= 2**-20 * scale + 2**-20).all()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_row_has_the_same_bits_among_any_number_of_rows(machine: Machine, format: str) -> None:
+    torch.manual_seed(1)
+    weight = packed(machine, format, random_rows(format, ROWS, COLUMNS), COLUMNS)
+    x = torch.randn(37, COLUMNS)
+    whole = machine.linear(x, [weight], [None])[0]
+    for rows in (1, 2, 3, 4, 5, 8, 36):
+        for first in (0, 1, 37 - rows):
+            part = x[first : first + rows].contiguous()
+            assert torch.equal(machine.linear(part, [weight], [None])[0], whole[first : first + rows])
+
+
+def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> None:
+    torch.manual_seed(2)
+    weights = [
+        packed(machine, format, random_rows(format, rows, COLUMNS), COLUMNS)
+        for format, rows in (("Q5_0", 128), ("Q8_0", 64), ("Q4_K", 70))
+    ]
+    for tokens in (1, 9):
+        x = torch.randn(tokens, COLUMNS)
+        together = machine.linear(x, weights, [None] * 3)
+        for weight, out in zip(weights, together, strict=True):
+            assert torch.equal(out, machine.linear(x, [weight], [None])[0])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_embedding_is_looked_up_exactly(machine: Machine, format: str) -> None:
+    torch.manual_seed(3)
+    stored = random_rows(format, ROWS, COLUMNS)
+    ids = torch.tensor([0, 1, 63, 64, 129])
+    found = machine.embed(packed(machine, format, stored, COLUMNS), ids)
+    expected = format_named(format).dequantize(stored)[ids].float()
+    torch.testing.assert_close(found, expected, rtol=2**-22, atol=0)
+
+
+def test_norm_swiglu_and_addition_equal_their_twins(machine: Machine) -> None:
+    torch.manual_seed(4)
+    x, y, weight = torch.randn(5, 96) * 3, torch.randn(5, 96), torch.randn(96)
+    wide = x.double()
+    norm = weight.double() * wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)
+    torch.testing.assert_close(machine.norm(x, weight, 1e-6).double(), norm, rtol=2e-6, atol=1e-7)
+    swiglu = torch.nn.functional.silu(x.double()) * y.double()
+    torch.testing.assert_close(machine.swiglu(x, y).double(), swiglu, rtol=2e-6, atol=1e-7)
+    assert torch.equal(machine.add(x, y), x + y)
+
+
+def test_extreme_gates_neither_overflow_nor_vanish_wrongly(machine: Machine) -> None:
+    gate = torch.tensor([-1e4, -100.0, -80.0, 0.0, 80.0, 100.0, 1e4, 3.0] * 4).view(1, 32)
+    out = machine.swiglu(gate, torch.ones(1, 32))
+    torch.testing.assert_close(out, torch.nn.functional.silu(gate), rtol=1e-5, atol=1e-30)
+
+
+class Cached:
+    """A request's keys and values in a native cache whose blocks lie out of order."""
+
+    def __init__(self, machine: Machine, tokens: int, heads: int, kv_heads: int, dims: int) -> None:
+        torch.manual_seed(tokens)
+        self.machine, self.tokens, self.kv_heads = machine, tokens, kv_heads
+        self.q = torch.randn(tokens, heads, dims)
+        self.k, self.v = torch.randn(2, tokens, kv_heads, dims).unbind()
+        blocks = -(-tokens // 32)
+        self.table = torch.randperm(blocks + 3)[:blocks].unsqueeze(0)
+        self.store = torch.full((blocks + 3, 2 * 32 * kv_heads * dims), torch.nan).bfloat16()
+        angles = torch.randn(tokens, dims // 2)
+        self.angles = torch.stack((angles.cos(), angles.sin()), dim=1).contiguous()
+
+    def attend(self, first: int, last: int, window: int | None = None) -> Tensor:
+        """Write tokens `first` to `last` and read what they see."""
+        positions = torch.arange(first, last)
+        slots = self.table[0, positions // 32] * 32 + positions % 32
+        q = self.q[first:last].clone()
+        k, v = (x[first:last].contiguous() for x in (self.k, self.v))
+        self.machine.rope(q, k, v, self.angles, positions, slots, self.store)
+        starts, lengths = torch.tensor([0, last - first]), torch.tensor([last])
+        return self.machine.attention(
+            q, self.kv_heads, window, self.store, starts, lengths, self.table
+        )
+
+    def expected(self, window: int | None = None) -> Tensor:
+        """The same in float64, from operands rounded to bfloat16 where the kernels round."""
+        cos, sin = (a.repeat(1, 2) for a in self.angles.unbind(1))
+        rotation = torch.stack((cos, sin))
+        scale = self.q.shape[-1] ** -0.5
+        q = (rotate(self.q, rotation) * scale).bfloat16().double() / scale
+        k, v = rotate(self.k, rotation).bfloat16().double(), self.v.bfloat16().double()
+        return causal_attention(q, k, v, window)
+
+
+@pytest.mark.parametrize("dims", [64, 128])
+@pytest.mark.parametrize("window", [None, 40, 150], ids="window={}".format)
+@pytest.mark.parametrize("tokens", [1, 31, 129, 300], ids="tokens={}".format)
+def test_attention_equals_its_twin(
+    machine: Machine, tokens: int, window: int | None, dims: int
+) -> None:
+    cached = Cached(machine, tokens, heads=6, kv_heads=2, dims=dims)
+    found = cached.attend(0, tokens, window)
+    # the weights of the sum are rounded to bfloat16: 2^-9 of values of size one
+    assert (found - cached.expected(window)).abs().max() < 2**-6
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 32, 100], ids="chunk={}".format)
+def test_attention_has_the_same_bits_in_any_chunks(machine: Machine, chunk: int) -> None:
+    whole = Cached(machine, 200, heads=14, kv_heads=2, dims=64).attend(0, 200)
+    cached = Cached(machine, 200, heads=14, kv_heads=2, dims=64)
+    parts = [cached.attend(i, min(i + chunk, 200)) for i in range(0, 200, chunk)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_replayed_step_equals_the_step(machine: Machine) -> None:
+    torch.manual_seed(5)
+    weight = packed(machine, "Q8_0", random_rows("Q8_0", 64, 64), 64)
+    norm, x = torch.randn(64), torch.randn(3, 64)
+
+    def step() -> Tensor:
+        y = machine.linear(machine.norm(x, norm, 1e-6), [weight], [None])[0]
+        return machine.add(x, machine.swiglu(y, y))
+
+    with machine.record(Ring(10_000)) as recording:
+        recorded = step()
+    assert torch.equal(recorded, step())
+    x.copy_(torch.randn(3, 64))
+    recording.replay()
+    assert torch.equal(recorded, step())

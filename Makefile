@@ -38,12 +38,12 @@ check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of func
 	$(VENV)/bin/lint-imports
 	$(RUN) tools/measure_functions.py
 
-bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine; JSON lines on stdout
-	@for script in benchmarks/*.py; do echo "$$script" >&2; $(RUN) "$$script" || exit 1; done
+bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep idle meanwhile; JSON lines
+	@$(RUN) benchmarks/run_all.py $(ARGS)
 
 gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it
 	@$(RUN) tools/find_accelerator.py
-	$(RUN) -m pytest -m gpu $(ARGS)
+	$(RUN) -m pytest -m gpu
 	@$(MAKE) --no-print-directory bench
 
 docs: $(VENV)/docs.stamp  ## Build the documentation into site/

@@ -3,8 +3,9 @@
     python benchmarks/load_memory.py --model qwen2.5-coder:0.5b
 
 Each number format in a process of its own, less what its imports took.  `peak` is the most that was
-ever resident; pages of the mapped file are among it, although the kernel takes them back whenever
-it wants.  `kept` is what the process has for itself in the end, without such pages.
+ever resident (`VmHWM`; `ru_maxrss` outlives exec and would show the parent's); pages of the mapped
+file are among it, although the kernel takes them back whenever it wants.  `kept` is what the
+process has for itself in the end, without such pages.
 """
 
 import json
@@ -16,20 +17,17 @@ from harness import MODEL, Values, alternate, parser, print_line
 QUESTION = "Memory of loading, over that of the imports, against the bytes of the weights"
 WEIGHTS = ("file", "float32", "bf16")
 LOAD = """
-import json, resource, sys, time
+import json, sys
 from tongwen.engine.llm import LLM
 
-def kept():
+def resident(key):
     with open("/proc/self/status") as status:
-        [line] = [line for line in status if line.startswith("RssAnon:")]
+        [line] = [line for line in status if line.startswith(key + ":")]
     return int(line.split()[1]) * 1024
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-peak_before, kept_before = peak(), kept()
+peak_before, kept_before = resident("VmHWM"), resident("RssAnon")
 llm = LLM(sys.argv[1], weights=sys.argv[2], context=4096)
-peak_bytes, kept_bytes = peak() - peak_before, kept() - kept_before
+peak_bytes, kept_bytes = resident("VmHWM") - peak_before, resident("RssAnon") - kept_before
 print(json.dumps({
     "weights": llm.plan.weights_bytes,
     "peak": peak_bytes,

@@ -81,6 +81,8 @@ def test_blocks_are_held_in_four_bytes_and_bfloat16_in_two() -> None:
     assert need_of_offer(blocks, weights="bf16").weights_bytes == 2 * blocks.num_parameters
     assert need_of_offer(bf16).weights_bytes == 2 * bf16.num_parameters
     assert need_of_offer(bf16, weights="float32").weights_bytes == 4 * bf16.num_parameters
+    for packed in (table["qwen2:7b-awq"], table["qwen2:7b-gptq-int8"]):
+        assert need_of_offer(packed).weights_bytes == 4 * packed.num_parameters
 
 
 def test_a_directory_needs_what_its_files_hold(tiny_chat: Path) -> None:

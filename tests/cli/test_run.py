@@ -211,16 +211,6 @@ def test_with_the_index_as_source_its_kin_is_taken_under_its_own_name(tongwen: R
     assert "pip cannot download" in said
 
 
-@pytest.mark.parametrize("name", ["qwen2:7b-gptq-int4", "qwen2.5:7b-awq"])
-def test_a_format_that_cannot_be_run_is_refused_before_it_is_fetched(
-    tongwen: Run, name: str
-) -> None:
-    done = tongwen("run", name, "x")
-    assert done.returncode == 1
-    assert f"`{name}` holds its weights in a format that is not run yet" in done.stderr
-    assert "asking" not in done.stderr
-
-
 def test_nothing_that_only_posix_has_is_needed_to_answer(
     environ: dict[str, str], tiny_chat: Path
 ) -> None:

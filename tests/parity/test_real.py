@@ -46,7 +46,7 @@ of some hundreds leave 1e-4 on logits of about 20."""
 SAME_ORDER = 5e-4
 """Between two paths of ours: they differ in the shapes of their products alone."""
 
-BF16_KL = 5e-3
+BF16_KL = 3e-3
 """Mean KL divergence, in nats, of bfloat16 from float32.
 
 Rounding to 8 bits errs by `2**-9 / sqrt(3)` (rms) of a value.  A block rounds some ten values one
@@ -54,7 +54,7 @@ after the other (norm, projections, rotation, attention, product of gate and up,
 24 blocks add 240 independent errors, weights as many again: `sqrt(480) * 2**-9 / sqrt(3)` is 2.5 %
 of a hidden state, hence of logits that spread by about 3 around their mean: sigma is 0.074.  To
 second order the divergence is half the variance of the error under the model's own distribution,
-`0.074**2 / 2` or 2.7e-3; the bound allows twice that for errors that add up."""
+`0.074**2 / 2` or 2.7e-3, rounded up."""
 
 Answer = dict[str, Any]
 
@@ -179,7 +179,9 @@ def chunked_logits(llm: LLM, token_ids: list[int]) -> Tensor:
 
 
 def largest(difference: Tensor) -> float:
-    return float(difference.abs().max())
+    found = float(difference.abs().max())
+    log.info("largest difference: %.1e", found)
+    return found
 
 
 def mean_kl(true: Tensor, approximate: Tensor) -> float:
@@ -340,20 +342,19 @@ def test_transformers_tokenizer_of_the_saved_directory_gives_the_same_ids(
 
 
 LOAD = """
-import json, os, resource, sys
+import json, sys
 from tongwen.engine.llm import LLM
 
-def anonymous():
+def resident(key):
     with open("/proc/self/status") as status:
-        [line] = [line for line in status if line.startswith("RssAnon:")]
+        [line] = [line for line in status if line.startswith(key + ":")]
     return int(line.split()[1]) * 1024
 
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak(), anonymous()
+before = resident("VmHWM"), resident("RssAnon")
 llm = LLM(sys.argv[1], weights="bf16", context=1024)
 print(json.dumps({
-    "peak": peak() - before[0],
-    "anonymous": anonymous() - before[1],
+    "peak": resident("VmHWM") - before[0],
+    "anonymous": resident("RssAnon") - before[1],
     "weights": llm.plan.weights_bytes,
 }))
 """
@@ -365,7 +366,8 @@ def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
 
     The pages of the mapped file count as resident although the kernel takes them back whenever it
     wants: they are allowed for once, and what is left in the end (`anonymous`) without them.  The
-    100 MB are the parsed vocabulary and the libraries that loading brings along.
+    100 MB are the parsed vocabulary and the libraries that loading brings along.  The peak is
+    `VmHWM`: `ru_maxrss` outlives exec, so a child of a large process would show its parent's.
     """
     loaded = subprocess.run(
         [sys.executable, "-c", LOAD, str(real_gguf)],
@@ -379,4 +381,4 @@ def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
     log.info("bytes over the imports': %s", took)
     allowed = 1.15 * took["weights"] + 100e6
     assert took["weights"] < took["anonymous"] < allowed
-    assert took["peak"] < allowed + real_gguf.stat().st_size
+    assert took["weights"] < took["peak"] < allowed + real_gguf.stat().st_size

@@ -13,7 +13,7 @@ from tongwen.checkpoint.json_files import read_json
 from tongwen.checkpoint.model_names import ModelName
 from tongwen.checkpoint.offers import Offer, offers
 from tongwen.errors import CapacityError, CheckpointError, ConfigError
-from tongwen.model.account import kv_bytes_per_token
+from tongwen.model.account import count_parameters, kv_bytes_per_token
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.gguf import read_split
 
@@ -27,7 +27,8 @@ GIB = 1 << 30
 
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _VOCABULARY = ("tokens", "token_type", "merges", "scores")
-_NO_ARITHMETIC = ("-gptq-int4", "-gptq-int8", "-awq")
+_PACKED = ("-gptq-int4", "-gptq-int8", "-awq")
+_MAX_LAYERS = 10_000
 
 # Keys and values of one token, by number of parameters: 2 layers kv_heads head_dim.
 _KV_VALUES = {
@@ -71,8 +72,8 @@ def bytes_per_parameter(*, is_bf16: bool, weights: str) -> int:
     """How many bytes hold one weight.
 
     Args:
-        is_bf16: Whether bfloat16 is stored; blocks of fewer bits stand for values that only
-            float32 holds.
+        is_bf16: Whether bfloat16 is stored; blocks of fewer bits (GGUF, GPTQ, AWQ) stand for
+            values that only float32 holds.
         weights: As `LLM` has it.
     """
     if weights == "bf16":
@@ -106,7 +107,8 @@ def _left_in_container(available: int) -> int:
 
 def need_of_offer(offer: Offer, *, weights: str = "auto", context: int | None = None) -> Need:
     """What a model of the table takes; without a wish, with the least context."""
-    each = bytes_per_parameter(is_bf16=offer.gguf_type is None, weights=weights)
+    is_bf16 = offer.gguf_type is None and not offer.name.endswith(_PACKED)
+    each = bytes_per_parameter(is_bf16=is_bf16, weights=weights)
     tokens = context or min(offer.context, MIN_CONTEXT)
     return Need(
         weights_bytes=offer.num_parameters * each,
@@ -177,17 +179,11 @@ def largest_fitting(
     fitting = [
         offer
         for offer in offers().values()
-        if has_arithmetic(offer.name)
-        and need_of_offer(offer, weights=weights).total_bytes <= free_bytes
+        if need_of_offer(offer, weights=weights).total_bytes <= free_bytes
     ]
     kin = [offer for offer in fitting if offer.name.partition(":")[0] == family]
     # Of equals the first of the table: instruct before base.
     return max(kin or fitting, key=lambda offer: offer.num_parameters, default=None)
-
-
-def has_arithmetic(name: str) -> bool:
-    """Whether the number format that a table's name asks for can be run; GPTQ and AWQ cannot."""
-    return not name.endswith(_NO_ARITHMETIC)
 
 
 def family_of(name: ModelName) -> str | None:
@@ -212,12 +208,13 @@ def _gguf(path: Path) -> tuple[Qwen2Config, int, bool]:
 
 
 def _directory(path: Path) -> tuple[Qwen2Config, int, bool]:
-    """The same of a directory, the number by the sizes of its files."""
+    """The same of a directory; the number by the sizes of its files, or what is packed in them."""
     published = read_json(path / CONFIG_FILE)
+    config = config_from_json(published)
+    if config.num_hidden_layers > _MAX_LAYERS:
+        raise CheckpointError(f"`{path}` announces {config.num_hidden_layers} layers")
+    if published.get("quantization_config"):
+        return config, count_parameters(config).total, False
     dtype = published.get("torch_dtype", published.get("dtype"))
     stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return (
-        config_from_json(published),
-        stored // (4 if dtype == "float32" else 2),
-        dtype == "bfloat16",
-    )
+    return config, stored // (4 if dtype == "float32" else 2), dtype == "bfloat16"

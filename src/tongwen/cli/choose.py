@@ -12,7 +12,6 @@ from tongwen.checkpoint.fit import (
     check_fits,
     family_of,
     free_memory,
-    has_arithmetic,
     need_of_bytes,
     need_of_files,
     need_of_offer,
@@ -25,7 +24,7 @@ from tongwen.checkpoint.store import Store
 from tongwen.cli.fetch import fetch
 from tongwen.cli.figures import size
 from tongwen.cli.terminal import can_ask, say
-from tongwen.errors import ConfigError, ModelNotFoundError
+from tongwen.errors import ModelNotFoundError
 
 DEFAULT_MODEL = "qwen2:0.5b"
 """What runs where no model is named and none was used before."""
@@ -62,7 +61,7 @@ def choose(store: Store, wish: Wish) -> LocalModel:
         _check_files(name, local, wish)
         return local
     try:
-        return _fetched(store, name, wish)
+        return _fetched(store, name, wish, wish.source)
     except UnreachableError as error:
         return _alternative(store, wish, error)
 
@@ -92,7 +91,7 @@ def _parsed(asked: str) -> ModelName:
         ) from error
 
 
-def _fetched(store: Store, name: ModelName, wish: Wish) -> LocalModel:
+def _fetched(store: Store, name: ModelName, wish: Wish, source: SourceName | None) -> LocalModel:
     known = name.offer or _offer_of(name.repo)
 
     def check(plan: PullPlan) -> None:
@@ -100,13 +99,8 @@ def _fetched(store: Store, name: ModelName, wish: Wish) -> LocalModel:
             _check(name, need_of_bytes(plan.total_bytes), wish)
 
     if known is not None:
-        if not has_arithmetic(known.name):
-            raise ConfigError(
-                f"`{name}` holds its weights in a format that is not run yet",
-                hint=f"`{known.name.partition('-')[0]}` is the same model in one that is",
-            )
         _check(name, need_of_offer(known, weights=wish.weights, context=wish.context), wish)
-    return fetch(store, name, wish.source, check)
+    return fetch(store, name, source, check)
 
 
 def _alternative(store: Store, wish: Wish, error: UnreachableError) -> LocalModel:
@@ -116,18 +110,17 @@ def _alternative(store: Store, wish: Wish, error: UnreachableError) -> LocalMode
     name = parse_name(offer.name)
     here = store.find(name)
     say(error.message)
-    say(
-        "same architecture, "
-        + (f"on this machine: {offer.name}" if here else "reachable here: ")
-        + ("" if here else f"{offer.name}, {size(offer.num_bytes)}")
-    )
+    if here:
+        say(f"same architecture, on this machine: {offer.name}")
+    else:
+        say(f"same architecture, reachable here: {offer.name}, {size(offer.num_bytes)}")
     if not (wish.agrees or wish.source == "index" or _agrees(offer.name)):
         raise ModelNotFoundError(
             "no model was run",
             hint=f"`tongwen run {offer.name}` runs that one; in a script, "
             "`--source index` agrees to it",
         )
-    local = here or _fetched(store, name, wish)
+    local = here or _fetched(store, name, wish, "index")
     say(f"running {offer.name}")
     return local
 

@@ -33,15 +33,17 @@ class Loader:
 
     def ready(self, local: LocalModel) -> LLM:
         """The model in memory, with a word on the terminal meanwhile."""
-        wish = self.wish
+        wish, name = self.wish, runnable_name(local)
         with status(f"loading {local.name}"):
-            return LLM(
-                runnable_name(local),
+            llm = LLM(
+                name,
                 weights=cast(Weights, wish.weights),  # click knows the choices
                 device=wish.device,
                 context=wish.context,
                 home=self.store.home,
             )
+        self.store.mark_used(name)
+        return llm
 
 
 @dataclass(kw_only=True)

@@ -33,7 +33,8 @@ def command(name: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(columns([(key.replace("_", " "), _said(key, facts[key])) for key in facts]))
+        rows = [(_label(key), _said(key, value)) for key, value in facts.items()]
+        click.echo(columns(rows))
 
 
 def _facts_of_name(name: ModelName) -> dict[str, Any]:
@@ -103,6 +104,10 @@ def _sampling_from(path: Path) -> str:
         has_file = (path / "generation_config.json").is_file()
         return "its generation_config.json" if has_file else "greedy: it has no generation config"
     return "the table of its family: a GGUF carries none, or what it states"
+
+
+def _label(key: str) -> str:
+    return key.removesuffix("_bytes").replace("_", " ")
 
 
 def _said(key: str, value: Any) -> str:  # noqa: ANN401 - JSON

@@ -10,7 +10,9 @@ from tongwen.checkpoint.fit import (
     GIB,
     WORKING_BYTES,
     Need,
+    Stored,
     check_fits,
+    held_bytes,
     largest_fitting,
     need_of_files,
     need_of_offer,
@@ -25,7 +27,7 @@ from tongwen.model.presets import SIZES, preset
 @pytest.mark.parametrize("size", SIZES)
 def test_a_name_of_the_table_needs_what_its_shape_needs(size: str) -> None:
     config = preset(size)
-    need = need_of_offer(offers()[f"qwen2:{size}-bf16"], context=1000)
+    need = need_of_offer(offers()[f"qwen2:{size}-bf16"], weights="bf16", context=1000)
     assert need.kv_bytes == 1000 * kv_bytes_per_token(config, 2)
     # Two published parameter counts differ in padding rows of the vocabulary.
     assert need.weights_bytes == pytest.approx(2 * count_parameters(config).total, rel=1e-4)
@@ -71,18 +73,30 @@ def test_the_cache_of_each_shape_is_that_of_its_published_config(name: str) -> N
 
 def test_every_name_of_the_table_has_a_need() -> None:
     for offer in offers().values():
-        assert need_of_offer(offer).total_bytes > 2 * offer.num_parameters + WORKING_BYTES
+        assert need_of_offer(offer).total_bytes > offer.num_bytes // 4 + WORKING_BYTES
 
 
-def test_blocks_are_held_in_four_bytes_and_bfloat16_in_two() -> None:
-    table = offers()
-    blocks, bf16 = table["qwen2:7b"], table["qwen2:7b-bf16"]
-    assert need_of_offer(blocks).weights_bytes == 4 * blocks.num_parameters
-    assert need_of_offer(blocks, weights="bf16").weights_bytes == 2 * blocks.num_parameters
-    assert need_of_offer(bf16).weights_bytes == 2 * bf16.num_parameters
-    assert need_of_offer(bf16, weights="float32").weights_bytes == 4 * bf16.num_parameters
-    for packed in (table["qwen2:7b-awq"], table["qwen2:7b-gptq-int8"]):
-        assert need_of_offer(packed).weights_bytes == 4 * packed.num_parameters
+@pytest.mark.parametrize(
+    ("weights", "blocks", "bf16", "gptq"),
+    [("auto", 4, 2, 4), ("file", 4, 2, 4), ("bf16", 2, 2, 2), ("float32", 4, 4, 4)],
+)
+def test_plain_weights_are_numbers(weights: str, blocks: int, bf16: int, gptq: int) -> None:
+    stored = Stored(num_parameters=1000, num_bytes=600, is_bf16=False, is_gguf=True)
+    assert held_bytes(stored, weights, native=False) == 1000 * blocks
+    two_bytes = Stored(num_parameters=1000, num_bytes=2000, is_bf16=True, is_gguf=False)
+    assert held_bytes(two_bytes, weights, native=False) == 1000 * bf16
+    packed = Stored(num_parameters=1000, num_bytes=600, is_bf16=False, is_gguf=False)
+    assert held_bytes(packed, weights, native=False) == 1000 * gptq
+
+
+def test_native_weights_are_as_small_as_asked_for() -> None:
+    blocks = Stored(num_parameters=1024, num_bytes=600, is_bf16=False, is_gguf=True)
+    bf16 = Stored(num_parameters=1024, num_bytes=2048, is_bf16=True, is_gguf=False)
+    assert held_bytes(blocks, "auto", native=True) == held_bytes(blocks, "file", native=True) == 600
+    assert held_bytes(bf16, "auto", native=True) == held_bytes(bf16, "int8", native=True) == 1088
+    assert held_bytes(bf16, "file", native=True) == 2048
+    assert held_bytes(bf16, "int4", native=True) == 576
+    assert held_bytes(bf16, "float32", native=True) == 4096
 
 
 def test_a_directory_needs_what_its_files_hold(tiny_chat: Path) -> None:
@@ -95,12 +109,12 @@ def test_a_directory_needs_what_its_files_hold(tiny_chat: Path) -> None:
 
 
 def test_a_refusal_has_the_numbers_and_the_largest_name_that_fits() -> None:
-    need = need_of_offer(offers()["qwen2:72b"])
+    need = need_of_offer(offers()["qwen2:72b"], weights="float32")
     with pytest.raises(CapacityError) as caught:
-        check_fits("qwen2:72b", need, 24 * GIB, family="qwen2")
+        check_fits("qwen2:72b", need, 24 * GIB, weights="bf16", family="qwen2")
     assert "`qwen2:72b` needs 271.2 GiB of memory for its weights" in caught.value.message
     assert "4096 tokens of context; 24.0 GiB are free" in caught.value.message
-    assert caught.value.hint == "the largest that fits is `qwen2:7b-bf16`, with 14.8 GiB"
+    assert caught.value.hint == "the largest that fits is `qwen2:7b`, with 14.8 GiB"
 
 
 def test_what_fits_is_not_refused() -> None:

@@ -76,7 +76,9 @@ def test_a_row_has_the_same_bits_among_any_number_of_rows(machine: Machine, form
     for rows in (1, 2, 3, 4, 5, 8, 36):
         for first in (0, 1, 37 - rows):
             part = x[first : first + rows].contiguous()
-            assert torch.equal(machine.linear(part, [weight], [None])[0], whole[first : first + rows])
+            assert torch.equal(
+                machine.linear(part, [weight], [None])[0], whole[first : first + rows]
+            )
 
 
 def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> None:
@@ -139,10 +141,17 @@ class Cached:
         slots = self.table[0, positions // 32] * 32 + positions % 32
         q = self.q[first:last].clone()
         k, v = (x[first:last].contiguous() for x in (self.k, self.v))
-        self.machine.rope(q, k, v, self.angles, positions, slots, self.store)
-        starts, lengths = torch.tensor([0, last - first]), torch.tensor([last])
+        self.machine.rope(
+            q, k, v, angles=self.angles, positions=positions, slots=slots, cache=self.store
+        )
         return self.machine.attention(
-            q, self.kv_heads, window, self.store, starts, lengths, self.table
+            q,
+            kv_heads=self.kv_heads,
+            window=window,
+            cache=self.store,
+            starts=torch.tensor([0, last - first]),
+            context_lens=torch.tensor([last]),
+            block_tables=self.table,
         )
 
     def expected(self, window: int | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from tongwen.checkpoint.configs import GenerationDefaults, read_config, read_generation
-from tongwen.checkpoint.packed import open_weights
+from tongwen.checkpoint.packed import Packed, open_weights
 from tongwen.checkpoint.tensor_names import check_tensors
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.bpe import Tokenizer
@@ -62,7 +62,9 @@ class Directory:
         return values if dtype is None else values.to(dtype)
 
     def format(self, name: str) -> str:
-        """The GGML name of how a tensor is stored."""
+        """The GGML name of how a tensor is stored; `packed` for GPTQ and AWQ."""
+        if isinstance(self._weights, Packed) and len(self.shape(name)) == 2:
+            return "packed"
         return _GGML.get(self.dtype(name), "F32")
 
     def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:

@@ -3,7 +3,10 @@
 No tensor is needed for it, so that a refusal comes at once.
 """
 
+import importlib.util
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +53,12 @@ _KV_VALUES = {
     72_287_920_128: 2 * 80 * 64 * 128,
 }
 
+HEAD_DIMS = (64, 128)
+"""Widths of a head that native attention knows."""
+
+# Of one weight, its share of the scale included: groups of 32 with one fp16.
+_BITS = {"int8": 8.5, "int4": 4.5}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
@@ -68,17 +77,57 @@ class Need:
         return self.weights_bytes + self.kv_bytes + WORKING_BYTES
 
 
-def bytes_per_parameter(*, is_bf16: bool, weights: str) -> int:
-    """How many bytes hold one weight.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """What is known of weights before they are read."""
+
+    num_parameters: int
+    num_bytes: int
+    """Of the files."""
+
+    is_bf16: bool
+    """Whether the files hold bfloat16; GGUF, GPTQ and AWQ hold blocks of fewer bits."""
+
+    is_gguf: bool
+    """Whether the blocks are GGUF's: those that native kernels read as they are."""
+
+
+def held_bytes(stored: Stored, weights: str, *, native: bool) -> int:
+    """Bytes that the weights take in memory.
+
+    Native kernels keep a GGUF's blocks as they are and pack the rest in as many bits as asked for;
+    without them every weight is a bfloat16 or float32 number.
 
     Args:
-        is_bf16: Whether bfloat16 is stored; blocks of fewer bits (GGUF, GPTQ, AWQ) stand for
-            values that only float32 holds.
+        stored: What the files hold.
         weights: As `LLM` has it.
+        native: Whether native kernels serve.
     """
     if weights == "bf16":
+        return 2 * stored.num_parameters
+    if native and weights in _BITS:
+        return int(stored.num_parameters * _BITS[weights] / 8)
+    if weights in ("auto", "file"):
+        if native and stored.is_gguf:
+            return stored.num_bytes
+        if native and stored.is_bf16 and weights == "auto":
+            return int(stored.num_parameters * _BITS["int8"] / 8)
+        if stored.is_bf16:
+            return 2 * stored.num_parameters
+    return 4 * stored.num_parameters
+
+
+def cached_value_bytes(stored: Stored, weights: str, *, native: bool) -> int:
+    """Bytes of one cached key or value: bfloat16 on native kernels, else as the activations."""
+    if native and weights != "float32":
         return 2
-    return 2 if is_bf16 and weights in ("auto", "file") else 4
+    return 2 if weights == "bf16" or (stored.is_bf16 and weights in ("auto", "file")) else 4
+
+
+def has_native_kernels(environ: Mapping[str, str]) -> bool:
+    """Whether native kernels serve here; told without importing them."""
+    built = importlib.util.find_spec("tongwen.kernels._native") is not None
+    return built and environ.get("TONGWEN_KERNELS") != "plain"
 
 
 def free_memory() -> int:
@@ -107,11 +156,17 @@ def _left_in_container(available: int) -> int:
 
 def need_of_offer(offer: Offer, *, weights: str = "auto", context: int | None = None) -> Need:
     """What a model of the table takes; without a wish, with the least context."""
-    is_bf16 = offer.gguf_type is None and not offer.name.endswith(_PACKED)
-    each = bytes_per_parameter(is_bf16=is_bf16, weights=weights)
+    native = has_native_kernels(os.environ)
+    stored = Stored(
+        num_parameters=offer.num_parameters,
+        num_bytes=offer.num_bytes,
+        is_bf16=offer.gguf_type is None and not offer.name.endswith(_PACKED),
+        is_gguf=offer.gguf_type is not None,
+    )
     tokens = context or min(offer.context, MIN_CONTEXT)
+    each = cached_value_bytes(stored, weights, native=native)
     return Need(
-        weights_bytes=offer.num_parameters * each,
+        weights_bytes=held_bytes(stored, weights, native=native),
         context=tokens,
         kv_bytes=_KV_VALUES[offer.num_parameters] * tokens * each,
     )
@@ -124,13 +179,14 @@ def need_of_files(path: Path, *, weights: str = "auto", context: int | None = No
         CheckpointError: The file is damaged, or of another architecture.
     """
     try:
-        config, num_parameters, is_bf16 = _directory(path) if path.is_dir() else _gguf(path)
+        config, stored = _directory(path) if path.is_dir() else _gguf(path)
     except ConfigError as error:
         raise CheckpointError(f"`{path}`: {error}") from error
-    each = bytes_per_parameter(is_bf16=is_bf16, weights=weights)
+    native = has_native_kernels(os.environ) and config.head_size in HEAD_DIMS
     tokens = context or min(config.max_position_embeddings, MIN_CONTEXT)
+    each = cached_value_bytes(stored, weights, native=native)
     return Need(
-        weights_bytes=num_parameters * each,
+        weights_bytes=held_bytes(stored, weights, native=native),
         context=tokens,
         kv_bytes=kv_bytes_per_token(config, each) * tokens,
     )
@@ -199,22 +255,30 @@ def _advice(free_bytes: int, weights: str, family: str | None) -> str:
     return f"the largest that fits is `{offer.name}`, with {total / GIB:.1f} GiB"
 
 
-def _gguf(path: Path) -> tuple[Qwen2Config, int, bool]:
-    """Config, number of parameters, and whether all is bfloat16; a GGUF seldom is, if ever."""
+def _gguf(path: Path) -> tuple[Qwen2Config, Stored]:
     headers = read_split(path, {f"tokenizer.ggml.{key}" for key in _VOCABULARY})
     shapes = {name: info.shape for part in headers for name, info in part.tensors.items()}
     config = qwen2_config(headers[0].metadata, shapes)
-    return config, sum(map(math.prod, shapes.values())), False
+    return config, Stored(
+        num_parameters=sum(map(math.prod, shapes.values())),
+        num_bytes=sum(part.file_size - part.data_offset for part in headers),
+        is_bf16=False,
+        is_gguf=True,
+    )
 
 
-def _directory(path: Path) -> tuple[Qwen2Config, int, bool]:
-    """The same of a directory; the number by the sizes of its files, or what is packed in them."""
+def _directory(path: Path) -> tuple[Qwen2Config, Stored]:
+    """The number of parameters by the sizes of the files, or by what is packed in them."""
     published = read_json(path / CONFIG_FILE)
     config = config_from_json(published)
     if config.num_hidden_layers > _MAX_LAYERS:
         raise CheckpointError(f"`{path}` announces {config.num_hidden_layers} layers")
-    if published.get("quantization_config"):
-        return config, count_parameters(config).total, False
+    num_bytes = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     dtype = published.get("torch_dtype", published.get("dtype"))
-    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
-    return config, stored // (4 if dtype == "float32" else 2), dtype == "bfloat16"
+    if published.get("quantization_config"):
+        number, is_bf16 = count_parameters(config).total, False
+    else:
+        number, is_bf16 = num_bytes // (4 if dtype == "float32" else 2), dtype == "bfloat16"
+    return config, Stored(
+        num_parameters=number, num_bytes=num_bytes, is_bf16=is_bf16, is_gguf=False
+    )

@@ -122,7 +122,9 @@ def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan
         ConfigError: `weights` is unknown.
     """
     if weights not in get_args(Weights):
-        raise ConfigError(f"`weights` must be one of {', '.join(get_args(Weights))}, not `{weights}`")
+        raise ConfigError(
+            f"`weights` must be one of {', '.join(get_args(Weights))}, not `{weights}`"
+        )
     native = machine() if device.type == "cpu" and runs_natively(source.config) else None
     if native is None or weights == "float32":
         return _plain_plan(source, weights)

@@ -7,15 +7,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tongwen.checkpoint.fit import HEAD_DIMS
 from tongwen.kernels.machine import FORMATS, Machine, Packed, aligned_bytes
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import PackedLanguageHead
 from tongwen.model.linear import Linear, PackedEmbedding, PackedLinear
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.quant.format import format_named
-
-HEAD_DIMS = (64, 128)
-"""Widths of a head that native attention knows."""
 
 Kind = Literal["file", "bf16", "int8", "int4"]
 """How matrices are packed: as stored, or rounded."""
@@ -77,9 +75,7 @@ def pack_model(
     return model.eval()
 
 
-def _pack_tables(
-    model: Qwen2ForCausalLM, source: Rows, kind: Kind, machine: Machine
-) -> None:
+def _pack_tables(model: Qwen2ForCausalLM, source: Rows, kind: Kind, machine: Machine) -> None:
     """Pack the embedding, and the head where it is not the embedding."""
     embedding, head = "model.embed_tokens.weight", "lm_head.weight"
     tied = model.config.tie_word_embeddings
@@ -127,9 +123,7 @@ def rounded(values: Float[Tensor, "rows columns"], kind: Kind) -> Float[Tensor, 
     return format.dequantize(format.quantize(values.to(torch.float32)))
 
 
-def stored_rows(
-    source: Rows, name: str, kind: Kind
-) -> tuple[UInt8[Tensor, "rows bytes"], str]:
+def stored_rows(source: Rows, name: str, kind: Kind) -> tuple[UInt8[Tensor, "rows bytes"], str]:
     """Rows of a matrix as a GGUF file would store them, and in which format."""
     format = packed_format(source, name, kind)
     assert format is not None, "only what is packed has rows"

@@ -10,7 +10,8 @@ import functools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -49,8 +50,8 @@ class Machine:
         most: The best instruction set that may be used.
     """
 
-    def __init__(self, library: object, most: str) -> None:
-        self._library: Any = library
+    def __init__(self, library: ModuleType, most: str) -> None:
+        self._library = library
         self._machine = self._library.Machine(most, self._library.usable_threads())
         self._ring: Ring | None = None
 
@@ -90,7 +91,9 @@ class Machine:
 
     # ---- operations
 
-    def embed(self, weight: Packed, token_ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens dim"]:
+    def embed(
+        self, weight: Packed, token_ids: Int[Tensor, " tokens"]
+    ) -> Float[Tensor, "tokens dim"]:
         """Rows of a packed embedding."""
         out = self.empty(len(token_ids), weight.columns)
         self._machine.embed(
@@ -150,6 +153,7 @@ class Machine:
         q: Float[Tensor, "tokens heads head_dim"],
         k: Float[Tensor, "tokens kv_heads head_dim"],
         v: Float[Tensor, "tokens kv_heads head_dim"],
+        *,
         angles: Float[Tensor, "positions 2 half"],
         positions: Int[Tensor, " tokens"],
         slots: Int[Tensor, " tokens"],
@@ -166,6 +170,7 @@ class Machine:
     def attention(
         self,
         q: Float[Tensor, "tokens heads head_dim"],
+        *,
         kv_heads: int,
         window: int | None,
         cache: Tensor,
@@ -252,7 +257,9 @@ def machine() -> Machine | None:
         raise ConfigError(f"`TONGWEN_KERNELS` must be `native` or `plain`, not `{asked}`")
     most = os.environ.get("TONGWEN_ISA", INSTRUCTION_SETS[0])
     if most not in INSTRUCTION_SETS:
-        raise ConfigError(f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`")
+        raise ConfigError(
+            f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`"
+        )
     if asked == "plain":
         return None
     try:

@@ -19,7 +19,7 @@ from tongwen.kernels.norm import rms_norm
 from tongwen.model.attention import Attention
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead
-from tongwen.model.linear import Embedding
+from tongwen.model.linear import Embedding, PackedEmbedding
 from tongwen.model.mlp import MLP, MixtureOfExperts
 from tongwen.model.stream import Stream
 
@@ -65,7 +65,9 @@ class Qwen2(nn.Module):
     def __init__(self, config: Qwen2Config) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens: Embedding | PackedEmbedding = Embedding(
+            config.vocab_size, config.hidden_size
+        )
         self.layers = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
@@ -102,8 +104,9 @@ class Qwen2ForCausalLM(nn.Module):
 
     def tie(self) -> None:
         """Make the head's weight the embedding's again, where the config says so."""
-        if self.config.tie_word_embeddings and isinstance(self.model.embed_tokens, Embedding):
-            self.lm_head.weight = self.model.embed_tokens.weight
+        table = self.model.embed_tokens
+        if self.config.tie_word_embeddings and isinstance(table, Embedding):
+            self.lm_head.weight = table.weight
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:

@@ -43,7 +43,7 @@ bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep idle mean
 
 gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it
 	@$(RUN) tools/find_accelerator.py
-	$(RUN) -m pytest -m gpu
+	$(RUN) -m pytest -m gpu || { [ $$? -eq 5 ] && echo "no test needs an accelerator yet"; }
 	@$(MAKE) --no-print-directory bench
 
 docs: $(VENV)/docs.stamp  ## Build the documentation into site/

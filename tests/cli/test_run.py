@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.program import Run
+from tests.cli.program import Run, on_terminal
 
 from tongwen.checkpoint.shards import SINGLE_FILE
 
@@ -247,3 +247,16 @@ def test_the_real_model_writes_code(real_gguf: Path, tongwen: Run) -> None:
     prompt = "Write a Python function is_prime(n)."
     printed = asked(tongwen, str(real_gguf), prompt, "--temperature", "0", "--max-tokens", "128")
     assert "def is_prime(n)" in str(printed["text"])
+
+
+def test_ctrl_c_ends_a_single_answer_and_the_program(
+    environ: dict[str, str], tmp_path: Path, tiny_chat: Path
+) -> None:
+    if sys.platform == "win32":
+        pytest.skip("a pseudo-terminal needs POSIX")
+    arguments = ("run", str(tiny_chat), "hello", "--temperature", "0")
+    with on_terminal(*arguments, environ=environ, cwd=tmp_path) as terminal:
+        terminal.expect(r"dog")
+        terminal.interrupt()
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.text

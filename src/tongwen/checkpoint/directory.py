@@ -1,5 +1,6 @@
 """A directory of safetensors, as the hubs hold them, as a checkpoint."""
 
+import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from tongwen.checkpoint.packed import Packed, open_weights
 from tongwen.checkpoint.tensor_names import check_tensors
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.bpe import Tokenizer
+from tongwen.tokenizer.cache import cached_tokenizer
 from tongwen.tokenizer.files import read_chat_template, read_tokenizer
+
+_TOKENIZER_SUFFIXES = (".json", ".txt", ".tiktoken")
 
 _GGML = {torch.bfloat16: "BF16", torch.float16: "F16"}
 _CARD, _CARD_BYTES = "README.md", 1 << 20
@@ -72,8 +76,18 @@ class Directory:
         return self._weights.tensor(name).contiguous().view(torch.uint8)
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
-        """The tokenizer beside the weights; its own files load fast, so nothing is cached."""
-        return read_tokenizer(self.path)
+        """The tokenizer beside the weights, kept parsed in `cache`."""
+        if cache is None:
+            return read_tokenizer(self.path)
+        return cached_tokenizer(self._tokenizer_digest(), cache, lambda: read_tokenizer(self.path))
+
+    def _tokenizer_digest(self) -> str:
+        """Digest of every file that the tokenizer may be read from."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.iterdir()):
+            if file.suffix in _TOKENIZER_SUFFIXES and file.is_file():
+                digest.update(file.name.encode() + file.read_bytes())
+        return digest.hexdigest()
 
     @cached_property
     def generation(self) -> GenerationDefaults:
@@ -92,5 +106,7 @@ class Directory:
         if not card.is_file() or card.stat().st_size > _CARD_BYTES:
             return None
         lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
-        stated = (line.partition(":")[2].strip() for line in lines if line.startswith("license:"))
+        stated = (
+            line.partition(":")[2].strip(" \"'") for line in lines if line.startswith("license:")
+        )
         return next(stated, None)

@@ -27,7 +27,6 @@ from tongwen.errors import CheckpointError, ConfigError
 from tongwen.model.config import Qwen2Config
 from tongwen.quant.format import BlockFormat, format_of
 from tongwen.tokenizer.bpe import Tokenizer
-from tongwen.tokenizer.cache import cached_tokenizer
 from tongwen.tokenizer.embedded import tokenizer_from_gguf
 from tongwen.tokenizer.gguf import GGUFHeader, TensorInfo, read_header, read_split
 
@@ -141,19 +140,12 @@ class GGUFFile:
             return generation_defaults(self.metadata, self.config)
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
-        """The tokenizer that the file carries.
-
-        Args:
-            cache: A directory where the parsed vocabulary is kept for the next time.
+        """The tokenizer that the file carries; built from its lists as fast as from a cache.
 
         Raises:
             TokenizerError: The file carries none, or one that does not fit itself.
         """
-        if cache is None:
-            return tokenizer_from_gguf(self.tokenizer_metadata)
-        return cached_tokenizer(
-            self._header_digest, cache, lambda: tokenizer_from_gguf(self.tokenizer_metadata)
-        )
+        return tokenizer_from_gguf(self.tokenizer_metadata)
 
     @cached_property
     def tokenizer_metadata(self) -> dict[str, Any]:
@@ -180,12 +172,6 @@ class GGUFFile:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
         return digest.hexdigest()
-
-    @property
-    def _header_digest(self) -> str:
-        first = self._headers[0]
-        with first.path.open("rb") as file:
-            return hashlib.sha256(file.read(first.data_offset)).hexdigest()
 
     @cached_property
     def _mapped(self) -> list[UInt8[Tensor, " bytes"]]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +54,7 @@ class LLM:
     Args:
         model: A name of the store, a hub id, a directory, or a `.gguf` file.  A name that is not
             on this machine is fetched.
-        weights: `auto`, `file`, `float32` or `bf16`; see `plan_weights`.
+        weights: `auto`, `file`, `float32`, `bf16`, `int8` or `int4`; see `plan_weights`.
         device: `auto`, `cpu`, `cuda` ...
         context: Most tokens of a prompt and its completion; `None`: what the model was trained
             for, at most 32,768, less where memory is short.
@@ -102,7 +102,8 @@ class LLM:
         Raises:
             TokenizerError: The checkpoint has no chat template and is of no known chat family.
         """
-        return chat_format(self.tokenizer, self.source.chat_template, self.name)
+        family = self.name.partition(":")[0]
+        return chat_format(self.tokenizer, self.source.chat_template, family)
 
     @property
     def is_chat(self) -> bool:
@@ -181,7 +182,7 @@ class LLM:
 
     def stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
-    ) -> Iterator[Delta]:
+    ) -> Generator[Delta, None, None]:
         """Continue one prompt piece by piece; closing the iterator ends the completion.
 
         Raises:

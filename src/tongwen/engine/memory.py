@@ -1,23 +1,20 @@
 """Does it fit: weights and cache against the memory that is free."""
 
-import psutil
 import torch
 
+from tongwen.checkpoint.fit import GIB, MIN_CONTEXT, WORKING_BYTES, free_memory
 from tongwen.errors import CapacityError, ConfigError
 from tongwen.model.account import kv_bytes_per_token
 from tongwen.model.config import Qwen2Config
 
-MIN_CONTEXT, DEFAULT_CONTEXT = 4_096, 32_768
-GIB = 1 << 30
-
-# What a step needs besides weights and cache: activations of a chunk and rows of logits.
-_WORKING_BYTES = 400 << 20
+DEFAULT_CONTEXT = 32_768
+"""Tokens of context where nobody asks for more."""
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that can be had on `device` now."""
     if device.type == "cpu":
-        return psutil.virtual_memory().available
+        return free_memory()
     return int(torch.accelerator.get_memory_info(device)[0])
 
 
@@ -27,7 +24,7 @@ def check_weights(name: str, weights_bytes: int, free: int) -> None:
     Raises:
         CapacityError: With the numbers.
     """
-    needed = weights_bytes + _WORKING_BYTES
+    needed = weights_bytes + WORKING_BYTES
     if needed > free:
         raise CapacityError(
             f"`{name}` needs {needed / GIB:.1f} GiB of memory, {free / GIB:.1f} GiB are free"
@@ -52,7 +49,7 @@ def fit_context(
             f"a context of {asked} tokens is not between 1 and this model's {longest}",
             hint="a longer one needs a checkpoint whose `rope_scaling` is YaRN",
         )
-    room = free - weights_bytes - _WORKING_BYTES
+    room = free - weights_bytes - WORKING_BYTES
     per_token = kv_bytes_per_token(config, bytes_per_value)
     context = asked or min(config.max_position_embeddings, DEFAULT_CONTEXT)
     while asked is None and context > MIN_CONTEXT and context * per_token > room:

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tongwen.checkpoint.gguf import GGUFFile
+from tongwen.checkpoint.load import open_checkpoint
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
@@ -40,8 +41,9 @@ CHUNK = 96
 chunks begin inside blocks' runs."""
 
 CLOSE = 2e-3
-"""Two float32 implementations sum the same products in different orders: 24 blocks with residuals
-of some hundreds leave 1e-4 on logits of about 20."""
+"""Two float32 implementations sum the same products in different orders.  A sum of some thousand
+terms errs by `sqrt(1000) * 2**-24` of its size, 2e-6; 48 sublayers in a row make 1e-5 of logits of
+about 20: 3e-4.  The bound leaves a factor of seven for residuals that are larger than their sum."""
 
 SAME_ORDER = 5e-4
 """Between two paths of ours: they differ in the shapes of their products alone."""
@@ -306,11 +308,14 @@ def test_reported_log_probabilities_are_the_scores_of_the_same_tokens(
     assert largest(torch.tensor(done.logprobs) - scored) < SAME_ORDER
 
 
-def test_a_saved_directory_holds_the_files_values_bit_for_bit(bf16: LLM, real_gguf: Path) -> None:
-    source, weights = GGUFFile(real_gguf), dict(bf16.model.named_parameters())
-    assert set(weights) == set(source.names())
+def test_a_saved_directory_holds_the_files_values_bit_for_bit(
+    bf16_directory: Path, real_gguf: Path
+) -> None:
+    source, saved = GGUFFile(real_gguf), open_checkpoint(bf16_directory)
+    assert set(saved.names()) == set(source.names())
     for name in source.names():
-        assert torch.equal(weights[name], source.tensor(name, torch.bfloat16)), name
+        assert saved.dtype(name) == torch.bfloat16
+        assert torch.equal(saved.tensor(name), source.tensor(name, torch.bfloat16)), name
 
 
 def test_bfloat16_strays_from_float32_no_further_than_its_rounding(
@@ -341,6 +346,8 @@ def test_transformers_tokenizer_of_the_saved_directory_gives_the_same_ids(
         assert bf16.render(conversation(answer)) == rendered
 
 
+EMBEDDING_BYTES = 151_936 * 896 * 2
+
 LOAD = """
 import json, sys
 from tongwen.engine.llm import LLM
@@ -362,12 +369,13 @@ print(json.dumps({
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
-    """Over what imports take, the peak is 1.15 x the weights, the file and 100 MB.
+    """Over what imports take: 1.15 x the weights, 100 MB, the largest tensor and the file.
 
-    The pages of the mapped file count as resident although the kernel takes them back whenever it
-    wants: they are allowed for once, and what is left in the end (`anonymous`) without them.  The
-    100 MB are the parsed vocabulary and the libraries that loading brings along.  The peak is
-    `VmHWM`: `ru_maxrss` outlives exec, so a child of a large process would show its parent's.
+    The 100 MB are the parsed vocabulary and the libraries that loading brings along.  The largest
+    tensor is packed from a copy, which is gone in the end.  The pages of the mapped file count as
+    resident although the kernel takes them back whenever it wants; `anonymous`, what the process
+    has for itself in the end, is without them.  The peak is `VmHWM`: `ru_maxrss` outlives exec, so
+    a child of a large process would show its parent's.
     """
     loaded = subprocess.run(
         [sys.executable, "-c", LOAD, str(real_gguf)],
@@ -381,4 +389,4 @@ def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
     log.info("bytes over the imports': %s", took)
     allowed = 1.15 * took["weights"] + 100e6
     assert took["weights"] < took["anonymous"] < allowed
-    assert took["weights"] < took["peak"] < allowed + real_gguf.stat().st_size
+    assert took["weights"] < took["peak"] < allowed + EMBEDDING_BYTES + real_gguf.stat().st_size

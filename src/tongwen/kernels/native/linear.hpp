@@ -390,18 +390,29 @@ PanelProduct panel_product_of(Format format) {
   }
 }
 
+// The rows of a partial panel that are computed beside the result, at a time.
+constexpr int kSpillRows = 64;
+static_assert(kSpillRows % kTileRows == 0 && kSpillRows * kPanelRows * 4 <= kAttentionBytes, "they fit a thread's scratch");
+
 // One panel of one segment: the product, then the bias.
 void segment_panel(const Linear& op, const Segment& segment, int index, const uint8_t* activations, uint8_t* unpacked, float* spill) {
+  const PanelProduct product = panel_product_of(segment.format);
   const uint8_t* panel = segment.panels + index * segment.panel_bytes;
   const int first = index * kPanelRows, count = smaller(kPanelRows, segment.rows - first);
   float* out = segment.out + first;
-  int64_t stride = segment.out_stride;
-  if (count < kPanelRows) out = spill, stride = kPanelRows;  // the last panel is padded with zeros
-  panel_product_of(segment.format)(panel, activations, op.rows, op.columns, out, stride, unpacked);
-  if (count == kPanelRows && !segment.bias) return;
+  if (count == kPanelRows) {
+    product(panel, activations, op.rows, op.columns, out, segment.out_stride, unpacked);
+  } else {  // the last panel is padded with zeros
+    const size_t row_bytes = segment.format == Format::kBF16 ? op.columns * 2 : activation_bytes(1, op.columns);
+    for (int row = 0; row < op.rows; row += kSpillRows) {
+      const int rows = smaller(kSpillRows, op.rows - row);
+      product(panel, activations + row * row_bytes, rows, op.columns, spill, kPanelRows, unpacked);
+      for (int m = 0; m < rows; ++m) std::memcpy(out + (row + m) * segment.out_stride, spill + m * kPanelRows, count * sizeof(float));
+    }
+  }
+  if (!segment.bias) return;
   for (int m = 0; m < op.rows; ++m)
-    for (int i = 0; i < count; ++i)
-      segment.out[m * segment.out_stride + first + i] = out[m * stride + i] + (segment.bias ? segment.bias[first + i] : 0.f);
+    for (int i = 0; i < count; ++i) out[m * segment.out_stride + i] += segment.bias[first + i];
 }
 
 void linear(const Linear& op, Team& team) {

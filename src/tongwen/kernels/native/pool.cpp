@@ -103,12 +103,12 @@ void Pool::reserve(size_t rows, size_t columns) {
     scratch = nullptr;
     scratch = allocate_pages(bytes);
   };
-  const size_t common = activation_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
-  const size_t alone = activation_bytes(kTileRows, columns);
+  const size_t common = scratch_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
+  const size_t alone = scratch_bytes(kTileRows, columns);
   if (common > common_bytes_) grow(scratch_[0], common_bytes_ = common);
   if (alone <= local_activations_) return;
   local_activations_ = (alone + 63) / 64 * 64;
-  // The blocked product unpacks one group past a block's end at most, and spills one panel's rows.
+  // Products and attention never run at once; what products spill takes the place of a pass.
   local_bytes_ = local_activations_ + kUnpackedBytes + kAttentionBytes;
   for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], local_bytes_);
 }

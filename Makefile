@@ -1,5 +1,5 @@
 # `make` prints the targets.  Each makes the virtual environment it needs; a stamp in it says what
-# was installed, so that nothing is installed twice until pyproject.toml changes.
+# was installed, so that nothing is installed twice until pyproject.toml or a kernel changes.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,6 +10,7 @@ ARGS   ?=
 export MODEL PROMPT
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RUN := $(VENV)/bin/python
+NATIVE := CMakeLists.txt $(wildcard src/tongwen/kernels/native/*.?pp)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -50,10 +51,11 @@ docs: $(VENV)/docs.stamp  ## Build the documentation into site/
 	$(RUN) tools/write_cli_reference.py
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
-wheel: $(VENV)/dev.stamp  ## Build the wheel and ask it a question in an empty environment, no compiler
+wheel: $(VENV)/dev.stamp  ## Build the wheel, native and pure; each must answer in an empty environment
 	rm -rf dist
 	$(RUN) -m build --wheel
-	bash tools/try_wheel.sh dist/tongwen-*.whl
+	CC=/nonexistent CXX=/nonexistent $(RUN) -m build --wheel --outdir dist/pure
+	bash tools/try_wheel.sh dist/tongwen-*.whl dist/pure/tongwen-*-none-any.whl
 
 clean:  ## Remove what was built, not the environment and not the models
 	rm -rf dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -68,12 +70,12 @@ $(VENV)/made.stamp:
 	@$(PYTHON) -m venv $(VENV) >&2 < /dev/null
 	@touch $@
 
-$(VENV)/core.stamp: pyproject.toml | $(VENV)/made.stamp
+$(VENV)/core.stamp: pyproject.toml $(NATIVE) | $(VENV)/made.stamp
 	@echo "installing Tongwen into $(VENV): about 1 GB, a minute or two" >&2
 	@$(RUN) -m pip install -e . >&2 < /dev/null
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(VENV)/made.stamp
+$(VENV)/dev.stamp: pyproject.toml $(NATIVE) | $(VENV)/made.stamp
 	@echo "installing Tongwen and its tools into $(VENV): about 3 GB, some minutes" >&2
 	@$(RUN) -m pip install -e '.[all,dev]' >&2 < /dev/null
 	@touch $(VENV)/core.stamp $@

@@ -117,7 +117,7 @@ def test_a_prompt_over_the_context_is_refused_with_the_numbers(
         (("x", "--temperature", "hot"), 2, "Invalid value for '--temperature'"),
         (("x", "--top-p", "3"), 1, "`top_p` must lie between 0 and 1, not 3.0"),
         (("x", "--weights", "int3"), 2, "Invalid value for '--weights'"),
-        (("x", "--weights", "int4"), 1, "`weights` `int4` needs kernels"),
+        (("x", "--weights", "int4"), 1, "a row of 48 values does not fill blocks of 32"),
         (("x", "--device", "toaster"), 1, "device `toaster` cannot be used"),
         (("x", "--max-tokens", "0"), 1, "`max_tokens` must lie between 1 and"),
     ],

@@ -299,12 +299,12 @@ def test_reported_log_probabilities_are_the_scores_of_the_same_tokens(
     llm: LLM, answers: list[Answer]
 ) -> None:
     """Decoded one by one from the cache, and scored in one stream without it."""
-    answer = answers[0]
-    params = SamplingParams(temperature=0, repetition_penalty=1.0, max_tokens=16)
+    answer = answers[1]
+    params = SamplingParams(temperature=0, repetition_penalty=1.0, max_tokens=32)
     [done] = llm.generate([answer["prompt_ids"]], params)
     [scores] = llm.score([answer["prompt_ids"] + done.token_ids])
     scored = torch.tensor(scores[len(answer["prompt_ids"]) :])
-    assert len(done.logprobs) == len(done.token_ids) > 5
+    assert len(done.logprobs) == len(done.token_ids) == 32
     assert largest(torch.tensor(done.logprobs) - scored) < SAME_ORDER
 
 

@@ -1,7 +1,7 @@
 """A model whose matrices are packed for the native kernels."""
 
 from math import prod
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -31,6 +31,7 @@ def runs_natively(config: Qwen2Config) -> bool:
     return config.head_size in HEAD_DIMS and not any(w % 32 for w in (*widths, *sparse))
 
 
+@runtime_checkable
 class Rows(Protocol):
     """A checkpoint whose matrices can be had as they are stored."""
 

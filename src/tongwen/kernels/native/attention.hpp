@@ -69,7 +69,10 @@ TW_INLINE float weigh(float* scores, int begin, int end, float& top, float& tota
   top = found > before ? found : before;
   Fl sum = Simd::allf(0);
   for (int i = 0; i < kTileKeys; i += kLanes) {
-    const Fl p = exponential(Simd::sub(Simd::loadf(scores + i), Simd::allf(top)));
+    Fl p = exponential(Simd::sub(Simd::loadf(scores + i), Simd::allf(top)));
+    // Exactly nothing: how many hidden keys there are depends on the row's neighbours.
+    if (end < kTileKeys) p = Simd::keep_first(p, end - i, Simd::allf(0));
+    if (begin > 0) p = Simd::drop_first(p, begin - i, Simd::allf(0));
     sum = Simd::addf(sum, p);
     Simd::store_bf16(weights + i, p);
   }

@@ -75,17 +75,29 @@ void embed(const Embed& op, Team& team) {
   for (int row; (row = team.take()) < op.rows;) embed_row(op, op.token_ids[row], op.out + static_cast<int64_t>(row) * op.columns);
 }
 
+// Sum of a * b, in an order that only `count` decides; a multiple of 32.
+TW_INLINE float product(const float* a, const float* b, int count) {
+  Fl even = Simd::allf(0), odd = even;
+  for (int i = 0; i < count; i += 2 * kLanes) {
+    even = Simd::fma(Simd::loadf(a + i), Simd::loadf(b + i), even);
+    odd = Simd::fma(Simd::loadf(a + i + kLanes), Simd::loadf(b + i + kLanes), odd);
+  }
+  return Simd::sum(Simd::addf(even, odd));
+}
+
+void dense(const Dense& op, Team& team) {
+  for (int row; (row = team.take()) < op.rows;) {
+    const float* x = op.x + static_cast<int64_t>(row) * op.columns;
+    for (int i = 0; i < op.outputs; ++i)
+      op.out[static_cast<int64_t>(row) * op.outputs + i] = product(x, op.weight + static_cast<int64_t>(i) * op.columns, op.columns);
+  }
+}
+
 void norm(const Norm& op, Team& team) {
   for (int row; (row = team.take()) < op.rows;) {
     const float* x = op.x + static_cast<int64_t>(row) * op.columns;
     float* out = op.out + static_cast<int64_t>(row) * op.columns;
-    Fl even = Simd::allf(0), odd = even;
-    for (int i = 0; i < op.columns; i += 2 * kLanes) {
-      const Fl a = Simd::loadf(x + i), b = Simd::loadf(x + i + kLanes);
-      even = Simd::fma(a, a, even);
-      odd = Simd::fma(b, b, odd);
-    }
-    const Fl scale = Simd::allf(1.f / sqrtf(Simd::sum(Simd::addf(even, odd)) / op.columns + op.eps));
+    const Fl scale = Simd::allf(1.f / sqrtf(product(x, x, op.columns) / op.columns + op.eps));
     for (int i = 0; i < op.columns; i += kLanes)
       Simd::storef(out + i, Simd::mul(Simd::mul(Simd::loadf(x + i), scale), Simd::loadf(op.weight + i)));
   }

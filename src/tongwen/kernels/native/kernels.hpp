@@ -7,6 +7,6 @@
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, add, swiglu, rope, attention}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, rope, attention}; }
 }  // namespace
 }  // namespace tongwen

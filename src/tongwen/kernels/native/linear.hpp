@@ -16,12 +16,20 @@ namespace {
 
 // ---- activations -------------------------------------------------------------------------------
 
+constexpr float kLargestFloat = 3.40282347e38f;
+constexpr float kLeastScaled = 1e-36f;  // 127 times its inverse is still finite
+alignas(64) constexpr float kZeros[kGroup] = {};
+
 // One group of one row: codes, scale and sums, in lane `lane` of a record `width` wide.
+//
+// NaN and infinity have no code.  A group that holds one gets the scale NaN, and so does every
+// product with it: what is not finite is never hidden.
 TW_INLINE void quantize_group(const float* x, int32_t* record, int width, int lane) {
-  Fl largest = Simd::allf(0);
-  for (int i = 0; i < kGroup; i += kLanes) largest = Simd::max(largest, Simd::abs(Simd::loadf(x + i)));
-  const float top = Simd::largest(largest);
-  const Fl inverse = Simd::allf(top > 0 ? 127.f / top : 0.f);
+  I largest = Simd::zero();  // magnitudes as integers, in whose order NaN is above infinity
+  for (int i = 0; i < kGroup; i += kLanes) largest = Simd::max(largest, Simd::magnitude(Simd::loadf(x + i)));
+  float top = Simd::float_of(Simd::largest(largest));
+  if (!(top <= kLargestFloat)) x = kZeros, top = __builtin_nanf("");
+  const Fl inverse = Simd::allf(top > kLeastScaled ? 127.f / top : 0.f);
   alignas(64) int8_t codes[kGroup];
   int32_t halves[2] = {0, 0};
   for (int i = 0; i < kGroup; i += kLanes) {
@@ -416,6 +424,7 @@ void segment_panel(const Linear& op, const Segment& segment, int index, const ui
 }
 
 void linear(const Linear& op, Team& team) {
+  if (op.rows == 0) return;  // a step that ends within a prompt wants no logits
   const bool alone = op.rows <= kTileRows;  // then each thread quantizes for itself: no barrier
   uint8_t* activations = alone ? team.local : team.common;
   const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;

@@ -77,6 +77,10 @@ NB_MODULE(_native, m) {
            [](Machine& machine, Address x, Address weight, Address out, int rows, int columns, float eps) {
              perform(machine, Norm{at<float>(x), at<float>(weight), at<float>(out), rows, columns, eps});
            })
+      .def("dense",
+           [](Machine& machine, Address x, Address weight, Address out, int rows, int columns, int outputs) {
+             perform(machine, Dense{at<float>(x), at<float>(weight), at<float>(out), rows, columns, outputs});
+           })
       .def("add",
            [](Machine& machine, Address a, Address b, Address out, int64_t count) {
              perform(machine, Add{at<float>(a), at<float>(b), at<float>(out), count});

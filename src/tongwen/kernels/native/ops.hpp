@@ -70,6 +70,13 @@ struct Linear {
   Segment segments[kMaxSegments];
 };
 
+// Products with a small float32 matrix that decides: a router, a gate.  Nothing is rounded to fewer bits.
+struct Dense {
+  const float *x, *weight;
+  float* out;
+  int rows, columns, outputs;
+};
+
 // out = a + b
 struct Add {
   const float *a, *b;
@@ -116,6 +123,7 @@ struct Kernels {
   void (*embed)(const Embed&, Team&);
   void (*norm)(const Norm&, Team&);
   void (*linear)(const Linear&, Team&);
+  void (*dense)(const Dense&, Team&);
   void (*add)(const Add&, Team&);
   void (*swiglu)(const SwiGLU&, Team&);
   void (*rope)(const Rope&, Team&);

@@ -105,12 +105,15 @@ void Pool::reserve(size_t rows, size_t columns) {
   };
   const size_t common = scratch_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
   const size_t alone = scratch_bytes(kTileRows, columns);
-  if (common > common_bytes_) grow(scratch_[0], common_bytes_ = common);
+  if (common > common_bytes_) {
+    grow(scratch_[0], common);
+    common_bytes_ = common;
+  }
   if (alone <= local_activations_) return;
-  local_activations_ = (alone + 63) / 64 * 64;
+  const size_t activations = (alone + 63) / 64 * 64;
   // Products and attention never run at once; what products spill takes the place of a pass.
-  local_bytes_ = local_activations_ + kUnpackedBytes + kAttentionBytes;
-  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], local_bytes_);
+  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], activations + kUnpackedBytes + kAttentionBytes);
+  local_activations_ = activations;
 }
 
 Team Pool::team(int thread) { return {thread, threads_, scratch_[0], scratch_[thread + 1], local_activations_, this}; }

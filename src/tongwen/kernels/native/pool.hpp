@@ -46,7 +46,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
 
-  size_t common_bytes_ = 0, local_activations_ = 0, local_bytes_ = 0;
+  size_t common_bytes_ = 0, local_activations_ = 0;
   std::vector<uint8_t*> scratch_;  // common first, then one for each thread
 };
 

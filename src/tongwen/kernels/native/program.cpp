@@ -48,6 +48,7 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Embed& op) { kernels.embed(op, team); }
     void operator()(const Norm& op) { kernels.norm(op, team); }
     void operator()(const Linear& op) { kernels.linear(op, team); }
+    void operator()(const Dense& op) { kernels.dense(op, team); }
     void operator()(const Add& op) { kernels.add(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }

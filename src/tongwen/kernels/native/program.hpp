@@ -10,7 +10,7 @@
 
 namespace tongwen {
 
-using Operation = std::variant<Embed, Norm, Linear, Add, SwiGLU, Rope, Attention>;
+using Operation = std::variant<Embed, Norm, Linear, Dense, Add, SwiGLU, Rope, Attention>;
 struct Program {
   std::vector<Operation> operations;
 };

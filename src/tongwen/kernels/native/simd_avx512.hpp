@@ -56,9 +56,13 @@ struct Simd {
   static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
-  static F abs(F x) { return _mm512_abs_ps(x); }
   static float sum(F x) { return _mm512_reduce_add_ps(x); }
   static float largest(F x) { return _mm512_reduce_max_ps(x); }
+  // The bits of a float without its sign, and back.
+  static I magnitude(F x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
+  static float float_of(int32_t bits) { return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits))); }
+  static I max(I a, I b) { return _mm512_max_epi32(a, b); }
+  static int32_t largest(I x) { return _mm512_reduce_max_epi32(x); }
   static int32_t sum(I x) { return _mm512_reduce_add_epi32(x); }
   // x rounded to a whole number, and 2 to that power times y.
   static F whole(F x) { return _mm512_roundscale_ps(x, 8); }

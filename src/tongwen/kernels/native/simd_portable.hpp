@@ -70,11 +70,13 @@ struct Simd {
 
   static float from_bits(uint32_t bits) { float f; std::memcpy(&f, &bits, 4); return f; }
   static uint32_t bits_of(float f) { uint32_t bits; std::memcpy(&bits, &f, 4); return bits; }
+  // The nearest integer; as on x86 the least one where there is none.
+  static int32_t whole_of(float x) { return x >= -0x1p31f && x < 0x1p31f ? static_cast<int32_t>(std::nearbyintf(x)) : INT32_MIN; }
   static F loadf(const float* p) { F r; std::memcpy(r.v, p, sizeof r.v); return r; }
   static void storef(float* p, F x) { std::memcpy(p, x.v, sizeof x.v); }
   static F allf(float x) { return lanes<F>([&](int) { return x; }); }
   static F to_float(I x) { return lanes<F>([&](int i) { return static_cast<float>(x.v[i]); }); }
-  static I round(F x) { return lanes<I>([&](int i) { return static_cast<int32_t>(std::nearbyintf(x.v[i])); }); }
+  static I round(F x) { return lanes<I>([&](int i) { return whole_of(x.v[i]); }); }
   static F addf(F a, F b) { return lanes<F>([&](int i) { return a.v[i] + b.v[i]; }); }
   static F sub(F a, F b) { return lanes<F>([&](int i) { return a.v[i] - b.v[i]; }); }
   static F mul(F a, F b) { return lanes<F>([&](int i) { return a.v[i] * b.v[i]; }); }
@@ -83,15 +85,22 @@ struct Simd {
   static F fnma(F a, F b, F c) { return lanes<F>([&](int i) { return std::fmaf(-a.v[i], b.v[i], c.v[i]); }); }
   static F max(F a, F b) { return lanes<F>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
   static F min(F a, F b) { return lanes<F>([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-  static F abs(F x) { return lanes<F>([&](int i) { return std::fabs(x.v[i]); }); }
   static float sum(F x) { return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]); }
   static float largest(F x) {
     const float a = x.v[0] > x.v[1] ? x.v[0] : x.v[1], b = x.v[2] > x.v[3] ? x.v[2] : x.v[3];
     return a > b ? a : b;
   }
+  static I magnitude(F x) { return lanes<I>([&](int i) { return static_cast<int32_t>(bits_of(x.v[i]) & 0x7fffffffu); }); }
+  static float float_of(int32_t bits) { return from_bits(static_cast<uint32_t>(bits)); }
+  static I max(I a, I b) { return lanes<I>([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
+  static int32_t largest(I x) {
+    int32_t found = x.v[0];
+    for (int i = 1; i < kLanes; ++i) found = x.v[i] > found ? x.v[i] : found;
+    return found;
+  }
   static int32_t sum(I x) { return x.v[0] + x.v[1] + x.v[2] + x.v[3]; }
   static F whole(F x) { return lanes<F>([&](int i) { return std::nearbyintf(x.v[i]); }); }
-  static F times_power(F y, F n) { return lanes<F>([&](int i) { return std::ldexp(y.v[i], static_cast<int>(n.v[i])); }); }
+  static F times_power(F y, F n) { return lanes<F>([&](int i) { return std::ldexp(y.v[i], whole_of(n.v[i])); }); }
   static F keep_first(F x, int count, F other) { return lanes<F>([&](int i) { return i < count ? x.v[i] : other.v[i]; }); }
   static F drop_first(F x, int count, F other) { return lanes<F>([&](int i) { return i < count ? other.v[i] : x.v[i]; }); }
 

@@ -26,7 +26,7 @@ TW_INLINE int larger(int a, int b) { return a > b ? a : b; }
 
 // e to the x, to about one unit in the last place of a float (Cephes' polynomial).
 TW_INLINE Fl exponential(Fl x) {
-  x = Simd::max(x, Simd::allf(-87.f));
+  x = Simd::max(Simd::allf(-87.f), x);  // where one is NaN `max` is its second argument
   const Fl n = Simd::whole(Simd::mul(x, Simd::allf(1.44269504f)));
   Fl r = Simd::fnma(n, Simd::allf(0.693359375f), x);
   r = Simd::fnma(n, Simd::allf(-2.12194440e-4f), r);

@@ -26,7 +26,7 @@ _OPENING = re.compile(r"( *)(#{1,6}|[-*+]|[0-9]{1,3}[.)]|>) +")
 
 # A span that is complete: code, strong, emphasis.  A single `*` needs the character after it.
 _SPAN = re.compile(
-    r"(?P<ticks>`+)(?P<code>(?:(?!(?P=ticks)).)+)(?P=ticks)(?!`)"
+    r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>(?:(?!(?P=ticks)).)+)(?P=ticks)(?!`)"
     r"|\*\*(?=[^\s*])(?P<strong>(?:(?!\*\*).)*[^\s*]\*?)\*\*"
     r"|\*(?=[^\s*])(?P<emphasis>[^*]*[^\s*])\*(?!\*)"
 )
@@ -267,8 +267,9 @@ class _Words:
         if not space:
             return
         self._flush()
-        if self.column + len(space) < self.console.width or not self.wraps:
-            self._print(space, _PLAIN)
+        room = self.console.width - 1 - self.column
+        # Space that does not fit is dropped one by one: it may arrive in pieces.
+        self._print(space[: max(room, 0)] if self.wraps else space, _PLAIN)
 
     def _flush(self) -> None:
         if not self._word:

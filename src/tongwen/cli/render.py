@@ -19,7 +19,7 @@ from rich.text import Text
 from tongwen.cli.terminal import visible
 
 # What may still become the opening of a block when more of the line is there.
-_MAYBE_OPENING = re.compile(r" *(?:#{0,6}|[-*_+]+|[0-9]{1,3}[.)]?|`+|~+|>)? *")
+_MAYBE_OPENING = re.compile(r"[ \t]*(?:#{0,6}|[-*_+]+|[0-9]{1,3}[.)]?|`+|~+|>)?[ \t]*")
 _FENCE = re.compile(r"( *)(`{3,}|~{3,})[ ]*([\w+#.-]*)[^`]*")
 _RULE = re.compile(r" *([-*_])(?: *\1){2,} *")
 _OPENING = re.compile(r"( *)(#{1,6}|[-*+]|[0-9]{1,3}[.)]|>) +")

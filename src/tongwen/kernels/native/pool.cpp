@@ -99,9 +99,9 @@ Pool::~Pool() {
 
 void Pool::reserve(size_t rows, size_t columns) {
   const auto grow = [](uint8_t*& scratch, size_t bytes) {
+    uint8_t* larger = allocate_pages(bytes);
     free_pages(scratch, 0);
-    scratch = nullptr;
-    scratch = allocate_pages(bytes);
+    scratch = larger;
   };
   const size_t common = scratch_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
   const size_t alone = scratch_bytes(kTileRows, columns);

@@ -1,0 +1,451 @@
+// Every kernel on random shapes, for the address and undefined-behaviour sanitizers.
+//
+// All memory that a kernel is given is exactly as large as what it may touch, on the heap, so that
+// one byte too many is seen.  Results are compared with a naive sum in double, and a row's bits
+// alone with its bits among others; NaN and infinity must come out wherever they went in.
+//
+//   driver [seconds] [first seed]
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "pack.hpp"
+#include "pool.hpp"
+#include "program.hpp"
+
+using namespace tongwen;
+
+namespace {
+
+constexpr float kNaN = __builtin_nanf("");
+
+std::mt19937 engine;
+std::string what;  // is being checked
+
+int any(int low, int high) { return std::uniform_int_distribution<int>(low, high)(engine); }
+float normal() { return std::normal_distribution<float>()(engine); }
+template <class T>
+T one_of(std::initializer_list<T> choices) { return choices.begin()[any(0, static_cast<int>(choices.size()) - 1)]; }
+
+void check(bool holds, const char* that) {
+  if (holds) return;
+  std::printf("FAILED: %s: %s\n", what.c_str(), that);
+  std::exit(1);
+}
+
+std::vector<float> floats(size_t count) {
+  std::vector<float> x(count);
+  for (float& value : x) value = normal();
+  x.shrink_to_fit();
+  return x;
+}
+
+bool same(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
+bool close(double a, double b, double scale) { return std::fabs(a - b) <= 1e-5 * scale + 1e-6; }
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+using Bytes = std::unique_ptr<uint8_t[], Free>;
+Bytes aligned(size_t bytes) { return Bytes(static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64))); }
+
+// A pool whose kernels get scratch of exactly the size that the pool would reserve.
+struct Threads {
+  Pool pool;
+  explicit Threads(int threads) : pool(threads) {}
+
+  void run(int rows, int columns, const std::function<void(Team&)>& work) {
+    const int padded = (rows + kTileRows - 1) / kTileRows * kTileRows;
+    const Bytes common = aligned(scratch_bytes(padded, columns));
+    const size_t activations = (scratch_bytes(kTileRows, columns) + 63) / 64 * 64;
+    std::vector<Bytes> local;
+    for (int i = 0; i < pool.threads(); ++i) local.push_back(aligned(activations + kUnpackedBytes + kAttentionBytes));
+    pool.run([&](Team& given) {
+      Team team = given;
+      team.common = common.get(), team.local = local[team.thread].get(), team.local_activations = activations;
+      work(team);
+    });
+  }
+};
+
+// ---- weights ---------------------------------------------------------------------------------------
+
+struct Weights {
+  Format format;
+  int rows, columns;
+  Bytes panels;
+
+  size_t panel_bytes() const { return layout_of(format).panel_bytes(columns); }
+};
+
+// Where the fp16 factors of a block stand; their upper bytes become 2^-7 to 2^-5.
+void make_finite(Format format, std::vector<uint8_t>& stored) {
+  const auto every = [&](size_t block, std::initializer_list<size_t> factors) {
+    for (size_t at = 0; at < stored.size(); at += block)
+      for (size_t low : factors) stored[at + low + 1] = 0x20 + stored[at + low + 1] % 8;
+  };
+  switch (format) {
+    case Format::kQ8_0: return every(34, {0});
+    case Format::kQ4_0: return every(18, {0});
+    case Format::kQ5_0: return every(22, {0});
+    case Format::kQ4_1: return every(20, {0, 2});
+    case Format::kQ5_1: return every(24, {0, 2});
+    case Format::kQ4_K: return every(144, {0, 2});
+    case Format::kQ5_K: return every(176, {0, 2});
+    case Format::kQ6_K: return every(210, {208});
+    default:
+      for (size_t at = 0; at < stored.size(); at += 2) stored[at + 1] = (stored[at + 1] & 0x80) | 0x3e;  // about 1/4
+  }
+}
+
+Weights weights_of(Format format, int rows, int columns, Threads& threads) {
+  std::vector<uint8_t> stored(row_bytes(format, columns) * rows);
+  for (uint8_t& byte : stored) byte = static_cast<uint8_t>(any(0, 255));
+  make_finite(format, stored);
+  stored.shrink_to_fit();
+  const int panels = (rows + kPanelRows - 1) / kPanelRows;
+  Weights made{format, rows, columns, aligned(layout_of(format).panel_bytes(columns) * panels)};
+  threads.pool.run([&](Team& team) {
+    for (int panel; (panel = team.take()) < panels;)
+      pack_panel(format, stored.data(), rows, columns, panel * kPanelRows, made.panels.get() + panel * made.panel_bytes());
+  });
+  return made;
+}
+
+std::vector<float> unpacked(const Kernels& kernels, const Weights& weights, Threads& threads) {
+  std::vector<int64_t> ids(weights.rows);
+  std::iota(ids.begin(), ids.end(), 0);
+  std::vector<float> out(static_cast<size_t>(weights.rows) * weights.columns);
+  const Embed op{weights.format, weights.panels.get(), weights.panel_bytes(), weights.rows, weights.columns, weights.rows, ids.data(), out.data()};
+  threads.run(1, weights.columns, [&](Team& team) { kernels.embed(op, team); });
+  return out;
+}
+
+// What a product makes of its input: groups of 32 in 8 bits.
+std::vector<float> quantized(std::vector<float> x) {
+  for (size_t group = 0; group < x.size(); group += kGroup) {
+    float top = 0;
+    for (int i = 0; i < kGroup; ++i) top = std::max(top, std::fabs(x[group + i]));
+    for (int i = 0; i < kGroup; ++i) x[group + i] = std::nearbyintf(x[group + i] * (127.f / top)) * (top / 127.f);
+  }
+  return x;
+}
+
+float rounded(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+// ---- products --------------------------------------------------------------------------------------
+
+struct Products {
+  const Kernels& kernels;
+  Threads& threads;
+  int columns;
+  int64_t stride;
+  std::vector<Weights> weights;
+  std::vector<std::vector<float>> biases;
+
+  // Outputs of all segments for rows [first, first + rows) of x, side by side.
+  std::vector<float> run(const float* x, int rows) const {
+    int64_t width = 0;
+    for (const Weights& w : weights) width += w.rows;
+    std::vector<float> out(rows * width, kNaN);
+    Linear op{x, stride, rows, columns, static_cast<int>(weights.size()), {}};
+    int64_t column = 0;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const Weights& w = weights[i];
+      op.segments[i] = {w.format, w.panels.get(), w.panel_bytes(), w.rows, biases[i].empty() ? nullptr : biases[i].data(), out.data() + column, width};
+      column += w.rows;
+    }
+    threads.run(rows, columns, [&](Team& team) { kernels.linear(op, team); });
+    return out;
+  }
+};
+
+void check_values(const Products& products, const std::vector<float>& x, const std::vector<float>& out, int rows) {
+  const size_t width = out.size() / rows;
+  size_t column = 0;
+  for (size_t s = 0; s < products.weights.size(); column += products.weights[s].rows, ++s) {
+    const Weights& w = products.weights[s];
+    const std::vector<float> plain = unpacked(products.kernels, w, products.threads);
+    for (int trial = 0; trial < 40; ++trial) {
+      const int row = any(0, rows - 1), n = trial == 0 ? w.rows - 1 : any(0, w.rows - 1);
+      std::vector<float> seen(x.begin() + row * products.stride, x.begin() + row * products.stride + products.columns);
+      if (w.format == Format::kBF16) std::transform(seen.begin(), seen.end(), seen.begin(), rounded);
+      else seen = quantized(seen);
+      double sum = products.biases[s].empty() ? 0 : products.biases[s][n], scale = std::fabs(sum);
+      for (int k = 0; k < products.columns; ++k) {
+        const double term = static_cast<double>(seen[k]) * plain[static_cast<size_t>(n) * products.columns + k];
+        sum += term, scale += std::fabs(term);
+      }
+      check(close(out[row * width + column + n], sum, scale), "a product differs from the sum in double");
+    }
+  }
+}
+
+void check_nonfinite(const Products& products, std::vector<float> x, const std::vector<float>& out, int rows) {
+  const size_t width = out.size() / rows;
+  const int hit = any(0, rows - 1);
+  x[hit * products.stride + any(0, products.columns - 1)] = one_of({kNaN, INFINITY, -INFINITY});
+  const std::vector<float> damaged = products.run(x.data(), rows);
+  for (int row = 0; row < rows; ++row) {
+    if (row != hit) check(same(&damaged[row * width], &out[row * width], width), "another row's NaN changed a row");
+    for (size_t i = 0; row == hit && i < width; ++i) check(!std::isfinite(damaged[row * width + i]), "a product hides NaN or infinity");
+  }
+}
+
+void try_products(const Kernels& kernels, Threads& threads) {
+  const bool brain = any(0, 5) == 0;
+  const int rows = one_of({0, 1, 2, 3, 4, 5, 8, 33, 63, 66, 70}), segments = any(1, kMaxSegments);
+  const int columns = one_of({256, 512, 768, 1792, 32 * any(1, 30)});
+  Products products{kernels, threads, columns, columns + 4 * any(0, 3), {}, {}};
+  what = std::string(kernels.name) + " linear, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", formats";
+  for (int i = 0; i < segments; ++i) {
+    Format format;
+    do format = brain ? Format::kBF16 : static_cast<Format>(any(0, 7));
+    while (layout_of(format).super && columns % 256);
+    products.weights.push_back(weights_of(format, any(1, 200), columns, threads));
+    products.biases.push_back(any(0, 1) ? floats(products.weights.back().rows) : std::vector<float>());
+    what += " " + std::to_string(static_cast<int>(format));
+  }
+  if (rows == 0) return void(products.run(nullptr, 0));
+  const std::vector<float> x = floats((rows - 1) * products.stride + columns), out = products.run(x.data(), rows);
+  check_values(products, x, out, rows);
+  check_nonfinite(products, x, out, rows);
+  const size_t width = out.size() / rows;
+  const int first = any(0, rows - 1), count = any(1, rows - first);
+  const std::vector<float> part(x.begin() + first * products.stride, x.begin() + (first + count - 1) * products.stride + columns);
+  check(same(products.run(part.data(), count).data(), &out[first * width], count * width), "bits differ among fewer rows");
+}
+
+// ---- attention -------------------------------------------------------------------------------------
+
+// Requests whose blocks lie scattered in one cache full of NaN.
+struct Cached {
+  const Kernels& kernels;
+  Threads& threads;
+  int heads, kv_heads, dims, window;
+  std::vector<int> tokens;  // of each request
+  int64_t table_stride;
+  std::vector<int64_t> tables;
+  Bytes cache;
+  std::vector<float> angles, qkv;  // [all tokens][heads + 2 kv_heads][dims]
+
+  int64_t stride() const { return static_cast<int64_t>(heads + 2 * kv_heads) * dims; }
+  int first_token(int request) const { return std::accumulate(tokens.begin(), tokens.begin() + request, 0); }
+
+  void forget() {
+    const size_t values = tables.size() * 2 * kBlockKeys * kv_heads * dims;
+    cache = aligned(values * 2);
+    std::memset(cache.get(), 0xff, values * 2);
+  }
+
+  // Writes and attends tokens [from, to) of every request that has them; results join `out`.
+  void step(int from, int to, std::vector<float>& out) const {
+    std::vector<float> part, result;
+    std::vector<int64_t> positions, slots, starts{0}, lengths, rows, table;
+    for (size_t r = 0; r < tokens.size(); ++r) {
+      const int end = std::min(to, tokens[r]);
+      if (from >= end) continue;
+      for (int p = from; p < end; ++p) {
+        rows.push_back(first_token(static_cast<int>(r)) + p);
+        const float* mine = qkv.data() + rows.back() * stride();
+        part.insert(part.end(), mine, mine + stride());
+        positions.push_back(p);
+        slots.push_back(tables[r * table_stride + p / kBlockKeys] * kBlockKeys + p % kBlockKeys);
+      }
+      starts.push_back(static_cast<int64_t>(rows.size()));
+      lengths.push_back(end);
+      table.insert(table.end(), tables.begin() + r * table_stride, tables.begin() + (r + 1) * table_stride);
+    }
+    if (rows.empty()) return;
+    part.shrink_to_fit();
+    result.resize(rows.size() * heads * dims, kNaN);
+    const int count = static_cast<int>(rows.size());
+    float *q = part.data(), *k = q + heads * dims, *v = k + kv_heads * dims;
+    uint16_t* store = reinterpret_cast<uint16_t*>(cache.get());
+    const Rope rope{q, k, v, stride(), stride(), stride(), count, heads, kv_heads, dims, 1.f / std::sqrt(static_cast<float>(dims)),
+                    angles.data(), positions.data(), slots.data(), store};
+    const Attention op{q, stride(), result.data(), heads, kv_heads, dims, window, store,
+                       starts.data(), lengths.data(), table.data(), table_stride, static_cast<int>(lengths.size())};
+    threads.run(1, 32, [&](Team& team) {
+      kernels.rope(rope, team);
+      team.wait();
+      kernels.attention(op, team);
+    });
+    for (int i = 0; i < count; ++i)
+      std::copy_n(result.begin() + static_cast<int64_t>(i) * heads * dims, heads * dims, out.begin() + rows[i] * heads * dims);
+  }
+
+  std::vector<float> attend(int chunk) {
+    forget();
+    std::vector<float> out(static_cast<size_t>(first_token(static_cast<int>(tokens.size()))) * heads * dims, kNaN);
+    const int longest = *std::max_element(tokens.begin(), tokens.end());
+    for (int from = 0; from < longest; from += chunk) step(from, from + chunk, out);
+    return out;
+  }
+
+  // One head of q or k after rotation, rounded as the kernels round it.
+  std::vector<float> turned(int row, int position, int head, float scale) const {
+    const float *x = qkv.data() + row * stride() + head * dims, *angle = angles.data() + static_cast<int64_t>(position) * dims;
+    std::vector<float> out(dims);
+    for (int i = 0; i < dims / 2; ++i) {
+      const float low = x[i], high = x[i + dims / 2], c = angle[i] * scale, s = angle[i + dims / 2] * scale;
+      out[i] = rounded(low * c - high * s), out[i + dims / 2] = rounded(high * c + low * s);
+    }
+    return out;
+  }
+
+  void check_row(int request, int position, int head, const std::vector<float>& out) const {
+    const int row = first_token(request) + position, kv = head / (heads / kv_heads);
+    const std::vector<float> q = turned(row, position, head, 1.f / std::sqrt(static_cast<float>(dims)));
+    std::vector<double> sum(dims, 0);
+    double total = 0;
+    for (int p = window ? std::max(0, position + 1 - window) : 0; p <= position; ++p) {
+      const std::vector<float> k = turned(first_token(request) + p, p, heads + kv, 1.f);
+      const double weight = std::exp(std::inner_product(q.begin(), q.end(), k.begin(), 0.0));
+      const float* v = qkv.data() + (first_token(request) + p) * stride() + (heads + kv_heads + kv) * dims;
+      for (int i = 0; i < dims; ++i) sum[i] += weight * rounded(v[i]);
+      total += weight;
+    }
+    for (int i = 0; i < dims; ++i)
+      check(std::fabs(out[(static_cast<int64_t>(row) * heads + head) * dims + i] - sum[i] / total) < 0x1p-5, "attention differs from the sum in double");
+  }
+};
+
+Cached cached(const Kernels& kernels, Threads& threads) {
+  const int kv_heads = any(1, 3), group = one_of({1, 2, 6, 7}), dims = one_of({64, 128});
+  Cached made{kernels, threads, kv_heads * group, kv_heads, dims, one_of({0, 0, 1, 40, 128, 150}), {}, 0, {}, nullptr, {}, {}};
+  for (int i = any(1, 3); i > 0; --i) made.tokens.push_back(one_of({1, 31, 33, 128, 129, any(1, 300)}));
+  const int longest = *std::max_element(made.tokens.begin(), made.tokens.end());
+  made.table_stride = (longest + kBlockKeys - 1) / kBlockKeys;
+  made.tables.resize(made.table_stride * made.tokens.size());
+  std::iota(made.tables.begin(), made.tables.end(), 0);
+  std::shuffle(made.tables.begin(), made.tables.end(), engine);
+  made.qkv = floats(made.first_token(static_cast<int>(made.tokens.size())) * made.stride());
+  made.angles = floats(static_cast<size_t>(longest) * dims);
+  what = std::string(kernels.name) + " attention, heads " + std::to_string(made.heads) + "/" + std::to_string(kv_heads) + " of " +
+         std::to_string(dims) + ", window " + std::to_string(made.window) + ", tokens";
+  for (int count : made.tokens) what += " " + std::to_string(count);
+  return made;
+}
+
+void try_attention(const Kernels& kernels, Threads& threads) {
+  Cached mine = cached(kernels, threads);
+  const std::vector<float> out = mine.attend(1 << 20);
+  for (int trial = 0; trial < 8; ++trial) {
+    const int request = any(0, static_cast<int>(mine.tokens.size()) - 1);
+    mine.check_row(request, any(0, mine.tokens[request] - 1), any(0, mine.heads - 1), out);
+  }
+  check(same(mine.attend(one_of({7, 32, 100, 512})).data(), out.data(), out.size()), "bits differ in other chunks");
+
+  const int request = any(0, static_cast<int>(mine.tokens.size()) - 1), hit = any(0, mine.tokens[request] - 1);
+  const int64_t row = mine.first_token(request) + hit;
+  mine.qkv[row * mine.stride() + any(0, static_cast<int>(mine.stride()) - 1)] = kNaN;
+  const std::vector<float> damaged = mine.attend(1 << 20);
+  const float* seen = &damaged[row * mine.heads * mine.dims];
+  check(std::any_of(seen, seen + mine.heads * mine.dims, [](float x) { return x != x; }), "attention hides NaN");
+}
+
+// ---- the rest --------------------------------------------------------------------------------------
+
+void try_rows(const Kernels& kernels, Threads& threads) {
+  const int rows = any(1, 70), columns = 32 * any(1, 90), outputs = any(1, 64);
+  what = std::string(kernels.name) + " norm, dense, add, swiglu, rows " + std::to_string(rows) + ", columns " + std::to_string(columns);
+  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), y = floats(x.size()), weight = floats(columns);
+  const std::vector<float> matrix = floats(static_cast<size_t>(outputs) * columns);
+  std::vector<float> normed(x.size()), sums(x.size()), gated(x.size()), scores(static_cast<size_t>(rows) * outputs);
+  threads.run(1, 32, [&](Team& team) {
+    kernels.norm({x.data(), weight.data(), normed.data(), rows, columns, 1e-6f}, team);
+    team.wait();
+    kernels.dense({x.data(), matrix.data(), scores.data(), rows, columns, outputs}, team);
+    team.wait();
+    kernels.add({x.data(), y.data(), sums.data(), static_cast<int64_t>(x.size())}, team);
+    team.wait();
+    kernels.swiglu({x.data(), y.data(), columns, gated.data(), rows, columns}, team);
+  });
+  for (int trial = 0; trial < 100; ++trial) {
+    const int row = any(0, rows - 1), n = any(0, outputs - 1);
+    const size_t at = static_cast<size_t>(row) * columns + any(0, columns - 1);
+    const float *mine = &x[static_cast<size_t>(row) * columns], *other = &matrix[static_cast<size_t>(n) * columns];
+    const double square = std::inner_product(mine, mine + columns, mine, 0.0) / columns;
+    check(close(normed[at], weight[at % columns] * x[at] / std::sqrt(square + 1e-6), 4), "norm is off");
+    check(close(scores[static_cast<size_t>(row) * outputs + n], std::inner_product(mine, mine + columns, other, 0.0), columns), "dense is off");
+    check(sums[at] == x[at] + y[at], "a sum is off");
+    check(close(gated[at], x[at] / (1 + std::exp(-static_cast<double>(x[at]))) * y[at], 4), "swiglu is off");
+  }
+}
+
+// Recorded operations, replayed on other numbers, give what performing them gives.
+void try_replay(const char* most, int threads) {
+  what = std::string(most) + " replay";
+  Machine machine(most, threads);
+  Threads packing(1);
+  const Weights weights = weights_of(Format::kQ4_K, 130, 256, packing);
+  std::vector<float> x = floats(256 * 5), scale = floats(256), normed(x.size()), out(5 * 130);
+  const auto perform = [&] {
+    machine.perform(Norm{x.data(), scale.data(), normed.data(), 5, 256, 1e-6f});
+    Linear op{normed.data(), 256, 5, 256, 1, {}};
+    op.segments[0] = {weights.format, weights.panels.get(), weights.panel_bytes(), 130, nullptr, out.data(), 130};
+    machine.perform(op);
+  };
+  machine.record();
+  perform();
+  const Program program = machine.recorded();
+  check(program.operations.size() == 2, "not everything was recorded");
+  std::copy_n(floats(x.size()).begin(), x.size(), x.begin());
+  machine.replay(program);
+  const std::vector<float> replayed = out;
+  perform();
+  check(same(replayed.data(), out.data(), out.size()), "a replayed step differs");
+}
+
+std::vector<const Kernels*> available() {
+  std::vector<const Kernels*> found{&kernels_portable()};
+#if defined(TW_X86)
+  const std::string best = Machine("avx512", 1).isa(), second = Machine("avx2", 1).isa();
+  if (second != "portable") found.push_back(&kernels_avx2());
+  if (second == "avx2_vnni") found.push_back(&kernels_avx2_vnni());
+  if (best == "avx512") found.push_back(&kernels_avx512());
+#endif
+  return found;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const double seconds = count > 1 ? std::atof(arguments[1]) : 30;
+  unsigned seed = count > 2 ? static_cast<unsigned>(std::atoi(arguments[2])) : 1;
+  const std::vector<const Kernels*> kernels = available();
+  const auto begun = std::chrono::steady_clock::now();
+  const auto passed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
+  for (const unsigned first = seed; seed == first || passed() < seconds; ++seed) {
+    engine.seed(seed);
+    std::printf("seed %u\n", seed);
+    std::fflush(stdout);  // the seed is known also where the round ends in a report of the sanitizer
+    const int workers = 1 + static_cast<int>(seed % 3);
+    Threads threads(workers);
+    for (const Kernels* each : kernels) {
+      try_products(*each, threads);
+      try_attention(*each, threads);
+      try_rows(*each, threads);
+    }
+    for (const char* most : {"portable", "avx2", "avx512"}) try_replay(most, workers);
+  }
+  std::printf("passed:");
+  for (const Kernels* each : kernels) std::printf(" %s", each->name);
+  std::printf("\n");
+}

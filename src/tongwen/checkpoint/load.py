@@ -1,6 +1,7 @@
 """From a directory or a GGUF file to a model that is ready to run."""
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -20,6 +21,8 @@ from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
 
 Weights = Literal["auto", "file", "float32", "bf16", "int8", "int4"]
+
+_EMBEDDING = "model.embed_tokens.weight"
 
 WHOLE = ("F32", "F16", "BF16")
 """Formats that hold numbers one by one."""
@@ -101,6 +104,8 @@ class Plan:
 
     machine: Machine | None
     weights_bytes: int
+    embedding_bytes: int
+    """Of them the embedding's."""
 
     @property
     def numerics(self) -> str:
@@ -131,7 +136,13 @@ def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan
     quantized = any(format not in WHOLE for format in map(source.format, source.names()))
     kind: Kind = ("file" if quantized else "int8") if weights == "auto" else weights
     size = sum(held_bytes(source, name, kind, native) for name in source.names())
-    return Plan(dtype=torch.float32, kind=kind, machine=native, weights_bytes=size)
+    return Plan(
+        dtype=torch.float32,
+        kind=kind,
+        machine=native,
+        weights_bytes=size,
+        embedding_bytes=held_bytes(source, _EMBEDDING, kind, native),
+    )
 
 
 def _plain_plan(source: Source, weights: Weights) -> Plan:
@@ -141,7 +152,13 @@ def _plain_plan(source: Source, weights: Weights) -> Plan:
     dtype = asked.get(weights, torch.float32)
     size = count_parameters(source.config).total * dtype.itemsize
     kind: Kind | None = weights if weights in ("int8", "int4") else None
-    return Plan(dtype=dtype, kind=kind, machine=None, weights_bytes=size)
+    return Plan(
+        dtype=dtype,
+        kind=kind,
+        machine=None,
+        weights_bytes=size,
+        embedding_bytes=prod(source.shape(_EMBEDDING)) * dtype.itemsize,
+    )
 
 
 def load_model(source: Source, plan: Plan, device: torch.device) -> Qwen2ForCausalLM:

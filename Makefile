@@ -14,7 +14,7 @@ NATIVE := CMakeLists.txt $(wildcard src/tongwen/kernels/native/*.?pp)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench gpu docs wheel clean
+.PHONY: help run test sanitize check bench gpu docs wheel clean
 
 help:  ## Print this
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | \
@@ -23,14 +23,21 @@ help:  ## Print this
 	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=DIR the environment (now $(VENV))"
 
 run: $(VENV)/core.stamp  ## Talk to a model, fetched if absent: MODEL=name PROMPT='a question', or neither
-	@if [ -n "$$PROMPT" ] && [ -z "$$MODEL" ]; then \
+	@if [ -n "$$MODEL" ]; then \
+		$(RUN) -m tongwen run "$$MODEL" $${PROMPT:+"$$PROMPT"} $(ARGS); \
+	elif [ -n "$$PROMPT" ]; then \
 		printf '%s\n' "$$PROMPT" | $(RUN) -m tongwen run --source index $(ARGS); \
 	else \
-		$(RUN) -m tongwen run $${MODEL:+"$$MODEL"} $${PROMPT:+"$$PROMPT"} --source index $(ARGS); \
+		$(RUN) -m tongwen run --source index $(ARGS); \
 	fi
 
 test: $(VENV)/dev.stamp  ## Run the tests: ARGS='-k cache -x' goes to pytest
 	$(RUN) -m pytest $(ARGS)
+
+sanitize:  ## Run every native kernel under AddressSanitizer and UBSan: ARGS='SECONDS SEED'
+	cmake -S . -B build/sanitize -DTONGWEN_SANITIZE=ON -DCMAKE_BUILD_TYPE=None > /dev/null
+	cmake --build build/sanitize --parallel 2
+	build/sanitize/driver $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of functions and files
 	$(RUN) -m ruff check .

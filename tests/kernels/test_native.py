@@ -199,3 +199,60 @@ def test_a_replayed_step_equals_the_step(machine: Machine) -> None:
     x.copy_(torch.randn(3, 64))
     recording.replay()
     assert torch.equal(recorded, step())
+
+
+DAMAGE = (torch.nan, torch.inf, -torch.inf)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_not_finite_is_never_quantized_away(
+    machine: Machine, format: str, damage: float
+) -> None:
+    torch.manual_seed(6)
+    weight = packed(machine, format, random_rows(format, ROWS, COLUMNS), COLUMNS)
+    for tokens in (1, 7):
+        x = torch.randn(tokens, COLUMNS)
+        before = machine.linear(x, [weight], [None])[0]
+        for column in (0, 17, COLUMNS - 1):
+            damaged = x.clone()
+            damaged[0, column] = damage
+            out = machine.linear(damaged, [weight], [None])[0]
+            assert not out[0].isfinite().any()
+            assert torch.equal(out[1:], before[1:])
+
+
+@pytest.mark.parametrize("where", ["q", "k", "v"])
+def test_attention_over_nan_is_nan(machine: Machine, where: str) -> None:
+    cached = Cached(machine, 200, heads=2, kv_heads=1, dims=64)
+    getattr(cached, where)[70, 0, 5] = torch.nan
+    out = cached.attend(0, 200)
+    if where == "q":  # of one head, and nobody else reads it
+        assert out[70, 0].isnan().all()
+        assert out[:70].isfinite().all()
+        assert out[71:].isfinite().all()
+    else:
+        assert out[70:].isnan().any(-1).all()
+        assert out[:68].isfinite().all()  # beyond its tile of rows
+
+
+def test_no_rows_give_no_rows(machine: Machine) -> None:
+    weight = packed(machine, "Q8_0", random_rows("Q8_0", 64, 64), 64)
+    assert machine.linear(torch.empty(0, 64), [weight], [None])[0].shape == (0, 64)
+
+
+def test_a_dense_product_has_the_same_bits_among_any_number_of_rows(machine: Machine) -> None:
+    torch.manual_seed(7)
+    x, weight = torch.randn(37, 96), torch.randn(5, 96)
+    whole = machine.dense(x, weight)
+    torch.testing.assert_close(whole.double(), x.double() @ weight.double().T, rtol=1e-5, atol=1e-5)
+    for row in range(37):
+        assert torch.equal(machine.dense(x[row : row + 1].contiguous(), weight)[0], whole[row])
+
+
+def test_keys_beyond_the_window_add_exactly_nothing(machine: Machine) -> None:
+    """A row that sees only zeros reads zero, whatever its neighbours see."""
+    cached = Cached(machine, 140, heads=1, kv_heads=1, dims=64)
+    cached.v[:130] = 1e30
+    cached.v[130:] = 0.0
+    assert cached.attend(0, 140, window=1)[130:].eq(0).all()

@@ -53,7 +53,7 @@ def test_flops_are_the_matrix_products_and_two_for_each_norm_and_bias(config: Qw
 
     Its attention counts the whole square of queries and keys, as if every token saw all `tokens`.
     """
-    tokens, model = 12, built(config)
+    tokens, model = 12, built(config).double()  # torch's own throughout: no native products
     ids = torch.arange(tokens)
     with (
         torch.no_grad(),

@@ -104,15 +104,25 @@ class Plan:
 
     machine: Machine | None
     weights_bytes: int
+    on_cpu: bool
     embedding_bytes: int
     """Of them the embedding's."""
 
     @property
     def numerics(self) -> str:
         """What the arithmetic is, for receipts and cache keys."""
-        if self.machine is None:
-            return f"plain-{str(self.dtype).removeprefix('torch.')}"
-        return f"{self.machine.isa}-{self.kind}"
+        dtype = str(self.dtype).removeprefix("torch.")
+        held = dtype if self.kind is None else self.kind
+        if self.machine is not None:
+            return f"{self.machine.isa}-{held}"
+        # Unpacked float32 still takes the native norms; bfloat16 takes nothing of them.
+        helped = machine() if self.dtype == torch.float32 and self.on_cpu else None
+        return f"plain-{held}" if helped is None else f"plain-{held}-{helped.isa}"
+
+    @property
+    def cached_value_bytes(self) -> int:
+        """Bytes of one cached key or value: native kernels keep bfloat16."""
+        return self.dtype.itemsize if self.machine is None else 2
 
 
 def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan:
@@ -132,7 +142,7 @@ def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan
         )
     native = machine() if device.type == "cpu" and runs_natively(source.config) else None
     if native is None or weights == "float32":
-        return _plain_plan(source, weights)
+        return _plain_plan(source, weights, device)
     quantized = any(format not in WHOLE for format in map(source.format, source.names()))
     kind: Kind = ("file" if quantized else "int8") if weights == "auto" else weights
     size = sum(held_bytes(source, name, kind, native) for name in source.names())
@@ -141,11 +151,12 @@ def plan_weights(source: Source, weights: Weights, device: torch.device) -> Plan
         kind=kind,
         machine=native,
         weights_bytes=size,
+        on_cpu=True,
         embedding_bytes=held_bytes(source, _EMBEDDING, kind, native),
     )
 
 
-def _plain_plan(source: Source, weights: Weights) -> Plan:
+def _plain_plan(source: Source, weights: Weights, device: torch.device) -> Plan:
     stored = {source.dtype(name) for name in source.names()}
     exact = torch.bfloat16 if stored == {torch.bfloat16} else torch.float32
     asked = {"auto": exact, "file": exact, "bf16": torch.bfloat16}
@@ -157,6 +168,7 @@ def _plain_plan(source: Source, weights: Weights) -> Plan:
         kind=kind,
         machine=None,
         weights_bytes=size,
+        on_cpu=device.type == "cpu",
         embedding_bytes=prod(source.shape(_EMBEDDING)) * dtype.itemsize,
     )
 

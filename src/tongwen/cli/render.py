@@ -32,6 +32,7 @@ _SPAN = re.compile(
 )
 _MARK = re.compile(r"`+|\*+")
 _MAX_HELD = 400
+_MAX_HIGHLIGHTED = 400  # lines of a block; each is coloured by all before it
 
 _DIM, _CODE = Style(dim=True), Style(color="cyan")
 _STRONG, _EMPHASIS = Style(bold=True), Style(italic=True)
@@ -192,6 +193,8 @@ class _CodeBlock:
     def highlighted(self, line: str) -> Text:
         """The line, coloured by all lines before it: a string may have begun there."""
         self.lines.append(line)
+        if len(self.lines) > _MAX_HIGHLIGHTED:
+            return Text(line)
         shown = self.syntax.highlight("\n".join(self.lines))
         last = shown.split("\n", allow_blank=True)
         return last[len(self.lines) - 1] if len(last) >= len(self.lines) else Text(line)

@@ -14,7 +14,7 @@ from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.request import Request
 from tongwen.engine.runner import Runner, is_recordable
 from tongwen.engine.sampler import TokenCounts, sample
-from tongwen.engine.scheduler import Scheduler, SchedulerConfig
+from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 from tongwen.errors import CheckpointError, ConfigError, RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
@@ -103,16 +103,7 @@ class Engine:
                 f"exceed the context of {self.config.context}",
                 hint=f"ask for at most {room} tokens, or raise `context`",
             )
-        request = Request(
-            request_id=next(self._ids),
-            prompt_ids=list(prompt_ids),
-            sampling=params.resolve(self.defaults, seed=secrets.randbits(63)),
-            max_tokens=params.max_tokens or room,
-            stop_token_ids=frozenset(params.stop_token_ids)
-            | (frozenset() if params.ignore_eos else self.eos_token_ids),
-            text_stream=TextStream(self.tokenizer),
-            stop_strings=StopStrings(params.stop_strings),
-        )
+        request = self._request(prompt_ids, params, max_tokens=params.max_tokens or room)
         self.counts[request.request_id] = self._count(request)
         self.scheduler.add(request)
         return request
@@ -122,18 +113,48 @@ class Engine:
         if not self.has_requests:
             return []
         chunks = self.scheduler.schedule()
+        if not chunks:
+            return []
         sampled = self.batch.fill(chunks)
         logits = self.runner.run(self.batch)
-        self.scheduler.advance(chunks)
+        # A request advances after its token is accepted: whoever is interrupted in between computes
+        # a position again, and nobody waits for a token that was never sampled.
+        self.scheduler.advance(chunk for chunk in chunks if not chunk.is_last)
         finite = logits.isfinite().all(-1).tolist()
-        for request, row, is_finite in zip(sampled, logits, finite, strict=True):
+        damage = None if all(finite) else self.runner.find_damage(self.batch)
+        ending = [chunk for chunk in chunks if chunk.is_last]
+        for request, chunk, row, is_finite in zip(sampled, ending, logits, finite, strict=True):
             if is_finite:
                 self._sample(request, row)
             else:
-                request.fail(_not_finite(request.num_tokens))
+                request.fail(_not_finite(request.num_tokens, damage))
+            self.scheduler.advance([chunk])
             if request.is_finished:
                 self._forget(request)
         return sampled
+
+    def score(self, prompt_ids: Sequence[int]) -> list[float]:
+        """Natural-log probability of each token but the first, computed as serving computes it.
+
+        Raises:
+            RequestError: The prompt is empty, too long, or holds unknown ids.
+            CapacityError: Other requests hold the cache.
+        """
+        self.check_prompt(prompt_ids, room=0)
+        request = self._request(prompt_ids, SamplingParams(max_tokens=1), max_tokens=1)
+        pool, step = self.scheduler.pool, self.config.scheduler.max_batch_tokens
+        request.block_table = pool.allocate(pool.blocks_for(len(prompt_ids)))
+        logprobs: list[float] = []
+        try:
+            while (done := request.num_computed) < len(prompt_ids) - 1:
+                chunk = Chunk(request, min(step, len(prompt_ids) - 1 - done))
+                self.batch.fill([chunk])
+                wanted = request.prompt_ids[done + 1 : done + 1 + chunk.num_tokens]
+                logprobs += self.runner.logprobs(self.batch, wanted)
+                self.scheduler.advance([chunk])
+        finally:
+            pool.release(request.block_table)
+        return logprobs
 
     def abort(self, request: Request) -> None:
         """Stop a request wherever it is; what it has so far remains."""
@@ -165,6 +186,20 @@ class Engine:
                 f"token id {low if low < 0 else high} is outside the vocabulary of "
                 f"{self.vocab_size}"
             )
+
+    def _request(
+        self, prompt_ids: Sequence[int], params: SamplingParams, *, max_tokens: int
+    ) -> Request:
+        return Request(
+            request_id=next(self._ids),
+            prompt_ids=list(prompt_ids),
+            sampling=params.resolve(self.defaults, seed=secrets.randbits(63)),
+            max_tokens=max_tokens,
+            stop_token_ids=frozenset(params.stop_token_ids)
+            | (frozenset() if params.ignore_eos else self.eos_token_ids),
+            text_stream=TextStream(self.tokenizer),
+            stop_strings=StopStrings(params.stop_strings),
+        )
 
     def _count(self, request: Request) -> TokenCounts:
         counts = TokenCounts()
@@ -198,12 +233,17 @@ def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -
             device=weight.device,
         )
         return Runner(model, cache)
+    if config.block_size != TiledKV.BLOCK_SIZE:
+        raise ConfigError(
+            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {config.block_size}"
+        )
     tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
     return Runner(model, tiled, packed if is_recordable(model) else None)
 
 
-def _not_finite(position: int) -> CheckpointError:
+def _not_finite(position: int, damage: str | None) -> CheckpointError:
+    where = "" if damage is None else f"; the first thing that is not comes out of `{damage}`"
     return CheckpointError(
-        f"the model's logits at position {position} are not finite",
+        f"the model's logits at position {position} are not finite{where}",
         hint="the weights are damaged, or overflow in this number format",
     )

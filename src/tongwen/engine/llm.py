@@ -8,10 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Int
-from torch import Tensor
-
 from tongwen.checkpoint.load import (
     Weights,
     load_model,
@@ -26,8 +22,6 @@ from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion, Request
 from tongwen.errors import RequestError
-from tongwen.model.attention import PackedCausal
-from tongwen.model.stream import Stream
 from tongwen.tokenizer.chat import ChatFormat
 from tongwen.tokenizer.template import chat_format
 
@@ -86,7 +80,7 @@ class LLM:
             self.config,
             context,
             weights_bytes=self.plan.weights_bytes,
-            bytes_per_value=self.plan.dtype.itemsize,
+            bytes_per_value=self.plan.cached_value_bytes,
             free=free,
         )
         self.tokenizer = source.tokenizer(store.home / "tokenizers")
@@ -167,6 +161,7 @@ class LLM:
 
         Raises:
             RequestError: A prompt is empty or does not fit; none is begun then.
+            CheckpointError: The weights gave no finite logits for one of them.
         """
         each = self._params_for(prompts, params)
         requests: list[Request] = []
@@ -218,16 +213,7 @@ class LLM:
         ids = [self._ids(prompt) for prompt in prompts]
         for prompt in ids:
             self.engine.check_prompt(prompt, room=0)
-        return [self._score(prompt) for prompt in ids]
-
-    @torch.inference_mode()
-    def _score(self, prompt: list[int]) -> list[float | None]:
-        token_ids: Int[Tensor, " tokens"] = torch.tensor(prompt, device=self.device)
-        attend = PackedCausal([len(prompt)], self.config, device=self.device)
-        stream = Stream(attend=attend)
-        hidden = self.model.model(token_ids, stream)
-        logprobs = self.model.lm_head.logprobs(hidden[:-1], token_ids[1:], stream)
-        return [None, *logprobs.tolist()]
+        return [[None, *self.engine.score(prompt)] for prompt in ids]
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):

@@ -1,8 +1,10 @@
 """Runs the model over a batch: by its modules, or by replaying what they did."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from tongwen.engine.batch import Batch
 from tongwen.engine.cache import PagedKV, TiledKV
@@ -41,6 +43,33 @@ class Runner:
         logits = self.model.lm_head(wanted, Stream(attend=self.cache))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
+    @torch.inference_mode()
+    def logprobs(self, batch: Batch, targets: list[int]) -> list[float]:
+        """Natural-log probability of each target after the token of its row."""
+        hidden, stream = self._hidden(batch), Stream(attend=self.cache)
+        wanted = torch.tensor(targets, device=hidden.device)
+        return self.model.lm_head.logprobs(hidden, wanted, stream).tolist()
+
+    @torch.inference_mode()
+    def find_damage(self, batch: Batch) -> str | None:
+        """Name the first module that makes of finite input what is not finite.
+
+        The batch that `run` has just computed is computed again, module by module, every result
+        looked at; what it writes to the cache is what is there.
+        """
+        found: list[str] = []
+        watches = [
+            module.register_forward_hook(_watch(name, found))
+            for name, module in self.model.named_modules()
+            if name
+        ]
+        try:
+            self.model.lm_head(self._hidden(batch), Stream(attend=self.cache))
+        finally:
+            for watch in watches:
+                watch.remove()
+        return found[0] if found else None
+
     def _hidden(self, batch: Batch) -> Float[Tensor, "tokens dim"]:
         self.cache.begin(batch)
         token_ids = batch.token_ids[: batch.num_tokens]
@@ -65,6 +94,17 @@ class Runner:
         return self._ring
 
 
+def _watch(name: str, found: list[str]) -> Callable[..., None]:
+    """A hook that notes the module's name where damage begins in it; children come first."""
+
+    def look(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+        sound = all(bool(x.isfinite().all()) for x in inputs if isinstance(x, Tensor))
+        if sound and not output.isfinite().all():
+            found.append(name)
+
+    return look
+
+
 def is_recordable(model: Qwen2ForCausalLM) -> bool:
     """Whether all of a step is native calls, the same ones each time.
 
@@ -82,4 +122,5 @@ def ring_values(config: Qwen2Config) -> int:
     q_dim = config.num_attention_heads * config.head_size
     kv_dim = config.num_key_value_heads * config.head_size
     block = 6 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * config.intermediate_size
-    return 2 * (block + 16 * 16) + config.vocab_size
+    # The head reads the last norm while it writes logits: neither may take the other's place.
+    return 2 * (block + 16 * 16) + config.hidden_size + 2 * config.vocab_size

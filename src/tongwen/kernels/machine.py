@@ -9,6 +9,7 @@ built them.
 import functools
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -53,7 +54,8 @@ class Machine:
     def __init__(self, library: ModuleType, most: str) -> None:
         self._library = library
         self._machine = self._library.Machine(most, self._library.usable_threads())
-        self._ring: Ring | None = None
+        self._local = threading.local()  # a thread that records has its ring here
+        self._recording = threading.Lock()
 
     @property
     def isa(self) -> str:
@@ -95,6 +97,11 @@ class Machine:
         self, weight: Packed, token_ids: Int[Tensor, " tokens"]
     ) -> Float[Tensor, "tokens dim"]:
         """Rows of a packed embedding."""
+        if token_ids.dtype != torch.long or not token_ids.is_contiguous():
+            token_ids = token_ids.long().contiguous()
+        low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
+        if low < 0 or high >= weight.rows:
+            raise IndexError(f"token ids {low} to {high} in a table of {weight.rows} rows")
         out = self.empty(len(token_ids), weight.columns)
         self._machine.embed(
             weight.format, weight.panels.data_ptr(), weight.columns, weight.rows,
@@ -110,7 +117,12 @@ class Machine:
     ) -> list[Float[Tensor, "tokens out"]]:
         """Products of one input with several packed weights; it is quantized once."""
         tokens, columns = x.shape
-        assert x.stride(1) == 1, "columns must adjoin"
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise RuntimeError(
+                "packed weights have no backward; train with `weights` bf16 or float32"
+            )
+        if x.stride(1) != 1:
+            x = x.contiguous()
         whole = self.empty(tokens, sum(weight.rows for weight in weights))
         outs = list(whole.split([weight.rows for weight in weights], dim=1))
         calls = [
@@ -120,6 +132,14 @@ class Machine:
         ]  # fmt: skip
         self._machine.linear(x.data_ptr(), x.stride(0), tokens, columns, calls)
         return outs
+
+    def dense(
+        self, x: Float[Tensor, "tokens in"], weight: Float[Tensor, "out in"]
+    ) -> Float[Tensor, "tokens out"]:
+        """`dense`."""
+        out = self.empty(len(x), len(weight))
+        self._machine.dense(x.data_ptr(), weight.data_ptr(), out.data_ptr(), *x.shape, len(weight))
+        return out
 
     def norm(
         self, x: Float[Tensor, "tokens dim"], weight: Float[Tensor, " dim"], eps: float
@@ -191,7 +211,8 @@ class Machine:
 
     def empty(self, *shape: int) -> Tensor:
         """Memory for a result: fresh, or from the ring while a step is being recorded."""
-        return torch.empty(*shape) if self._ring is None else self._ring.empty(*shape)
+        ring: Ring | None = getattr(self._local, "ring", None)
+        return torch.empty(*shape) if ring is None else ring.empty(*shape)
 
     def record(self, ring: "Ring") -> "Recording":
         """Record what is performed within the `with` block; results live in `ring`."""
@@ -229,13 +250,17 @@ class Recording:
         self._machine, self._ring, self._program = machine, ring, None
 
     def __enter__(self) -> "Recording":
-        self._machine._ring = self._ring
-        self._machine._machine.record()
+        machine = self._machine
+        machine._recording.acquire()
+        machine._local.ring = self._ring
+        machine._machine.record()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._program = self._machine._machine.recorded()
-        self._machine._ring = None
+        machine = self._machine
+        self._program = machine._machine.recorded()
+        machine._local.ring = None
+        machine._recording.release()
 
     def replay(self) -> None:
         """Perform the step again, on what its inputs hold now."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tongwen.kernels.dense import dense
 from tongwen.kernels.machine import FORMATS, Machine, Packed
 from tongwen.model.stream import Stream
 
@@ -24,6 +25,14 @@ class Linear(nn.Module):
     def forward(self, x: Float[Tensor, "tokens in"], stream: Stream) -> Float[Tensor, "tokens out"]:
         """Project each row of `x`."""
         return F.linear(x, self.weight, self.bias)
+
+
+class DecidingLinear(Linear):
+    """A small projection whose outputs choose or gate: never packed."""
+
+    def forward(self, x: Float[Tensor, "tokens in"], stream: Stream) -> Float[Tensor, "tokens out"]:
+        """Project each row of `x`."""
+        return dense(x, self.weight)
 
 
 class Embedding(nn.Module):

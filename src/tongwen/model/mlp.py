@@ -1,14 +1,14 @@
 """The feed-forward half of a block: one gated network, or a mixture of them."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tongwen.kernels.dense import dense
 from tongwen.kernels.mlp import swiglu
 from tongwen.kernels.moe import route
 from tongwen.model.config import Qwen2Config
-from tongwen.model.linear import Linear, project
+from tongwen.model.linear import DecidingLinear, Linear, project
 from tongwen.model.stream import Stream
 
 
@@ -41,12 +41,12 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         dim = config.hidden_size
         self.top_k, self.renormalize = config.num_experts_per_tok, config.norm_topk_prob
-        self.gate = Linear(dim, config.num_experts)
+        self.gate = DecidingLinear(dim, config.num_experts)
         self.experts = nn.ModuleList(
             MLP(dim, config.moe_intermediate_size) for _ in range(config.num_experts)
         )
         self.shared_expert = MLP(dim, config.shared_expert_intermediate_size)
-        self.shared_expert_gate = Linear(dim, 1)
+        self.shared_expert_gate = DecidingLinear(dim, 1)
 
     def forward(
         self, x: Float[Tensor, "tokens dim"], stream: Stream
@@ -67,4 +67,4 @@ class MixtureOfExperts(nn.Module):
     def router_logits(self, x: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens experts"]:
         """One score for each expert, in float32 at least."""
         wide = torch.promote_types(x.dtype, torch.float32)
-        return F.linear(x.to(wide), self.gate.weight.to(wide))
+        return dense(x.to(wide), self.gate.weight.to(wide))

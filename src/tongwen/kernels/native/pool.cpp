@@ -4,6 +4,9 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #include <sys/mman.h>
@@ -34,6 +37,14 @@ bool wait_a_while(Done done) {
     std::this_thread::yield();
   }
   return false;
+}
+
+long process() {
+#if defined(__unix__) || defined(__APPLE__)
+  return getpid();
+#else
+  return 0;  // no fork there
+#endif
 }
 
 size_t rounded_up(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -81,12 +92,16 @@ void free_pages(uint8_t* pages, size_t) { std::free(pages); }
 int Team::take() { return pool->take(); }
 void Team::wait() { pool->wait(); }
 
-Pool::Pool(int threads) : threads_(threads), scratch_(threads + 1, nullptr) {
+Pool::Pool(int threads) : threads_(threads), owner_(process()), scratch_(threads + 1, nullptr) {
   reserve(kTileRows, 1024);
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
 }
 
 Pool::~Pool() {
+  if (process() != owner_) {
+    for (std::thread& worker : workers_) worker.detach();  // they live in the parent
+    return;
+  }
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -121,7 +136,8 @@ Team Pool::team(int thread) { return {thread, threads_, scratch_[0], scratch_[th
 void Pool::run(const std::function<void(Team&)>& work) {
   Team mine = team(0);
   next_.store(0, std::memory_order_relaxed);
-  if (threads_ == 1) return work(mine);
+  alone_ = threads_ == 1 || process() != owner_;
+  if (alone_) return work(mine);
   work_ = &work;
   generation_.fetch_add(1, std::memory_order_seq_cst);
   if (asleep_.load(std::memory_order_seq_cst)) {
@@ -151,7 +167,7 @@ void Pool::serve(int thread) {
 }
 
 void Pool::wait() {
-  if (threads_ == 1) {
+  if (alone_) {
     next_.store(0, std::memory_order_relaxed);
     return;
   }

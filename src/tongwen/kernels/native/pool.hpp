@@ -34,6 +34,8 @@ class Pool {
   Team team(int thread);
 
   int threads_;
+  long owner_;             // the process whose workers these are: a fork's child has none
+  bool alone_ = false;     // nobody helps with this run
   std::vector<std::thread> workers_;
   const std::function<void(Team&)>* work_ = nullptr;
   bool stopping_ = false;

@@ -61,9 +61,21 @@ void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
 }
 
+void Machine::record() {
+  std::lock_guard<std::mutex> lock(busy_);
+  recorded_.operations.clear();
+  recorder_ = std::this_thread::get_id();
+}
+
+Program Machine::recorded() {
+  std::lock_guard<std::mutex> lock(busy_);
+  recorder_ = {};
+  return std::move(recorded_);
+}
+
 void Machine::perform(const Operation& operation) {
   std::lock_guard<std::mutex> lock(busy_);
-  if (recording_) recorded_.operations.push_back(operation);
+  if (recorder_ == std::this_thread::get_id()) recorded_.operations.push_back(operation);
   make_room(operation);
   pool_.run([&](Team& team) { step(operation, team); });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -28,8 +29,9 @@ class Machine {
   void replay(const Program& program);
   void pack(Format format, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
-  void record() { recorded_.operations.clear(), recording_ = true; }
-  Program recorded() { return recording_ = false, std::move(recorded_); }
+  // What this thread performs from now on is noted down; others go on unnoted.
+  void record();
+  Program recorded();
 
  private:
   void step(const Operation& operation, Team& team) const;
@@ -38,7 +40,7 @@ class Machine {
   const Kernels& kernels_;
   Pool pool_;
   std::mutex busy_;  // several engines share one pool
-  bool recording_ = false;
+  std::thread::id recorder_;  // the thread that records, if one does
   Program recorded_;
 };
 

@@ -56,6 +56,21 @@ _KV_VALUES = {
 HEAD_DIMS = (64, 128)
 """Widths of a head that native attention knows."""
 
+# GGML's numbers of the blocks that native kernels read, with values and bytes of one.
+_NATIVE_BLOCKS = {
+    2: (32, 18),
+    3: (32, 20),
+    6: (32, 22),
+    7: (32, 24),
+    8: (32, 34),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),
+    30: (1, 2),
+}
+_NOT_NATIVE = ("q2_k", "q3_k_m", "fp16")
+"""GGUF types of the table that have blocks of other kinds: they are held in float32."""
+
 # Of one weight, its share of the scale included: groups of 32 with one fp16.
 _BITS = {"int8": 8.5, "int4": 4.5}
 
@@ -161,7 +176,7 @@ def need_of_offer(offer: Offer, *, weights: str = "auto", context: int | None = 
         num_parameters=offer.num_parameters,
         num_bytes=offer.num_bytes,
         is_bf16=offer.gguf_type is None and not offer.name.endswith(_PACKED),
-        is_gguf=offer.gguf_type is not None,
+        is_gguf=offer.gguf_type is not None and offer.gguf_type not in _NOT_NATIVE,
     )
     tokens = context or min(offer.context, MIN_CONTEXT)
     each = cached_value_bytes(stored, weights, native=native)
@@ -261,10 +276,20 @@ def _gguf(path: Path) -> tuple[Qwen2Config, Stored]:
     config = qwen2_config(headers[0].metadata, shapes)
     return config, Stored(
         num_parameters=sum(map(math.prod, shapes.values())),
-        num_bytes=sum(part.file_size - part.data_offset for part in headers),
+        num_bytes=sum(
+            _native_bytes(info.type_id, math.prod(info.shape))
+            for part in headers
+            for info in part.tensors.values()
+        ),
         is_bf16=False,
         is_gguf=True,
     )
+
+
+def _native_bytes(type_id: int, count: int) -> int:
+    """Bytes that native kernels hold so many values in; what they do not read is float32."""
+    block, size = _NATIVE_BLOCKS.get(type_id, (1, 4))
+    return count // block * size
 
 
 def _directory(path: Path) -> tuple[Qwen2Config, Stored]:

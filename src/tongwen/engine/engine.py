@@ -119,10 +119,10 @@ class Engine:
         logits = self.runner.run(self.batch)
         # A request advances after its token is accepted: whoever is interrupted in between computes
         # a position again, and nobody waits for a token that was never sampled.
-        self.scheduler.advance(chunk for chunk in chunks if not chunk.is_last)
+        ending = [chunk for chunk in chunks if chunk.is_last]
+        self.scheduler.advance([chunk for chunk in chunks if not chunk.is_last])
         finite = logits.isfinite().all(-1).tolist()
         damage = None if all(finite) else self.runner.find_damage(self.batch)
-        ending = [chunk for chunk in chunks if chunk.is_last]
         for request, chunk, row, is_finite in zip(sampled, ending, logits, finite, strict=True):
             if is_finite:
                 self._sample(request, row)

@@ -64,7 +64,8 @@ class Runner:
             if name
         ]
         try:
-            self.model.lm_head(self._hidden(batch), Stream(attend=self.cache))
+            wanted = self._hidden(batch)[batch.sample_rows[: batch.num_samples]]
+            self.model.lm_head(wanted, Stream(attend=self.cache))
         finally:
             for watch in watches:
                 watch.remove()

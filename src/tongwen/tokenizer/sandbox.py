@@ -30,7 +30,7 @@ MAX_SOURCE_CHARS = 256 << 10
 
 _MAX_STEPS, _STEPS_PER_CHAR = 100_000, 10
 _MAX_OUTPUT_CHARS, _OUTPUT_PER_CHAR = 1 << 20, 8
-_MAX_OPERANDS = 1 << 27
+_MAX_OPERANDS, _MAX_ITEMS = 1 << 27, 1 << 20
 _WIDE_FIELD = re.compile(r"\d{6,}")
 
 
@@ -202,7 +202,8 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_product(*operands: object) -> None:
     """Refuse operands of which a string could be made that is as long as their product."""
-    if math.prod(max(1, _size(operand)) for operand in operands) > _MAX_OPERANDS:
+    most = _MAX_ITEMS if any(isinstance(x, list | tuple) for x in operands) else _MAX_OPERANDS
+    if math.prod(max(1, _size(operand)) for operand in operands) > most:
         raise jinja2.TemplateRuntimeError("it makes something too large")
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,26 +25,26 @@ from tongwen.kernels.machine import machine
 
 pytestmark = pytest.mark.skipif(machine() is None, reason="only native kernels promise bits")
 
-TOKENS = 150
-"""Of the prompt: more than one tile of 128 keys, and not whole blocks of 32."""
+LONG, SHORT = 150, 45
+"""Tokens of the real and of the tiny models' prompt: beyond a tile of 128 keys; a block of 32."""
 
 PARAMS = SamplingParams(
-    temperature=0, repetition_penalty=1.0, max_tokens=6, ignore_eos=True, logprobs=3
+    temperature=0, repetition_penalty=1.0, max_tokens=4, ignore_eos=True, logprobs=3
 )
 KINDS = ("file", "bf16", "int8", "int4")
 
 
 def crowd(vocab: int) -> list[list[int]]:
-    """Sixty-three other prompts of 1 to 40 tokens."""
-    return [random_prompt(1 + i * 7 % 40, vocab, seed=i + 1) for i in range(63)]
+    """Sixty-three other prompts of 1 to 20 tokens."""
+    return [random_prompt(1 + i * 7 % 20, vocab, seed=i + 1) for i in range(63)]
 
 
 class Case:
     """A model, a prompt, and the answer it gets when it is alone."""
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: LLM, tokens: int) -> None:
         self.llm, self.vocab = llm, llm.config.vocab_size
-        self.prompt = random_prompt(TOKENS, min(self.vocab, 150_000), seed=0)
+        self.prompt = random_prompt(tokens, self.vocab, seed=0)
         self.alone = self.answer(watched(llm))
 
     def answer(self, engine: WatchedEngine, others: list[list[int]] | None = None) -> Answer:
@@ -53,9 +52,9 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def real(request: pytest.FixtureRequest, real_gguf: Path) -> Iterator[Case]:
+def real(request: pytest.FixtureRequest, real_gguf: Path) -> Case:
     """The 0.5B in each number format."""
-    yield Case(LLM(real_gguf, weights=request.param, context=512))
+    return Case(LLM(real_gguf, weights=request.param, context=512), LONG)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", params=["file", "int8", "int4"])
 def tiny(request: pytest.FixtureRequest, shape: str, directories: dict[str, Path]) -> Case:
     """A random model in each number format; its file holds bfloat16."""
-    return Case(LLM(directories[shape], weights=request.param, context=512))
+    return Case(LLM(directories[shape], weights=request.param, context=512), SHORT)
 
 
 def check_crowd(case: Case) -> None:
@@ -94,15 +93,16 @@ def test_tiny_alone_as_in_a_crowd(tiny: Case) -> None:
     check_crowd(tiny)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 64])
+@pytest.mark.parametrize("chunk", [1, 7, 40])
 def test_tiny_whole_as_in_chunks(tiny: Case, chunk: int) -> None:
     check_chunks(tiny, chunk)
 
 
 def test_tiny_preempted_as_alone(tiny: Case) -> None:
-    """The cache is too small for the crowd: requests give their blocks back and start over."""
-    check = tiny.answer(watched(tiny.llm, cache_tokens=512), crowd(tiny.vocab))
-    check.check_same(tiny.alone)
+    """All grow into a second block where there is none: the young start over."""
+    engine = watched(tiny.llm, cache_tokens=512)
+    others = [random_prompt(30, tiny.vocab, seed=i) for i in range(14)]
+    tiny.answer(engine, others).check_same(tiny.alone)
 
 
 def test_tiny_replayed_as_by_modules(tiny: Case) -> None:
@@ -137,7 +137,7 @@ from tests.invariants.test_bits import Case
 from tongwen.engine.llm import LLM
 from tongwen.kernels.machine import machine
 llm = LLM(sys.argv[1], weights=sys.argv[2], context=512)
-alone = Case(llm).alone
+alone = Case(llm, 45).alone
 print(machine().threads, alone.token_ids, [p.hex() for p in alone.logprobs])
 print(alone.logits.view(dtype=torch.int32).sum(-1).tolist())
 """
@@ -183,7 +183,7 @@ DAMAGED = {
 """What is damaged, and which module is then named."""
 
 
-@pytest.mark.parametrize("weights", ["file", "int8", "int4"])
+@pytest.mark.parametrize("weights", ["file", "int8"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("tensor", DAMAGED)
 def test_damaged_weights_fail_the_request_by_name(

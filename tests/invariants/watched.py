@@ -85,7 +85,9 @@ def answer(
     while engine.has_requests:
         engine.step()
     done = requests[half].completion()
-    return Answer(done.token_ids, done.logprobs, torch.stack(engine.seen[requests[half].request_id]))
+    return Answer(
+        done.token_ids, done.logprobs, torch.stack(engine.seen[requests[half].request_id])
+    )
 
 
 def random_prompt(tokens: int, vocab: int, seed: int) -> list[int]:
@@ -110,15 +112,15 @@ SPARSE = Qwen2Config(
     vocab_size=288,
     hidden_size=128,
     intermediate_size=224,
-    num_hidden_layers=2,
+    num_hidden_layers=1,
     num_attention_heads=2,
     num_key_value_heads=2,
     max_position_embeddings=CONTEXT,
     rope_theta=10_000.0,
     rms_norm_eps=1e-6,
     tie_word_embeddings=False,
-    num_experts=8,
-    num_experts_per_tok=3,
+    num_experts=5,
+    num_experts_per_tok=2,
     moe_intermediate_size=64,
     shared_expert_intermediate_size=96,
 )
@@ -133,9 +135,9 @@ def save_random(
         name: torch.randn(entry.shape, generator=generator).mul(0.15).bfloat16()
         for name, entry in entries(config).items()
     }
-    for name, weight in weights.items():
+    for name in weights:
         if "norm" in name:
-            weight += 1
+            weights[name] += 1
     if damaged is not None:
         weights[damaged].view(-1)[7] = value
     alphabet = list(byte_alphabet().values())

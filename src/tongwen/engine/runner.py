@@ -98,7 +98,7 @@ class Runner:
 def _watch(name: str, found: list[str]) -> Callable[..., None]:
     """A hook that notes the module's name where damage begins in it; children come first."""
 
-    def look(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+    def look(_: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
         sound = all(bool(x.isfinite().all()) for x in inputs if isinstance(x, Tensor))
         if sound and not output.isfinite().all():
             found.append(name)

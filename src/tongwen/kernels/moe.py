@@ -1,4 +1,4 @@
-"""Routing of tokens to experts."""
+"""Routing of tokens to experts, and the gate of the one that all share."""
 
 from typing import NamedTuple
 
@@ -40,3 +40,12 @@ def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormaliz
         weights=ranked.flatten()[order],
         counts=torch.bincount(experts.flatten(), minlength=probs.shape[-1]),
     )
+
+
+def open_gate(score: Float[Tensor, "*tokens 1"]) -> Float[Tensor, "*tokens 1"]:
+    """Sigmoid of a score, the same bits wherever in the tensor a token stands.
+
+    torch's `sigmoid` computes the last few elements of a tensor by another formula than the rest;
+    its softmax treats all rows alike, and that of (x, 0) begins with the sigmoid of x.
+    """
+    return torch.cat((score, torch.zeros_like(score)), dim=-1).softmax(-1)[..., :1]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tongwen.kernels.dense import dense
 from tongwen.kernels.mlp import swiglu
-from tongwen.kernels.moe import route
+from tongwen.kernels.moe import open_gate, route
 from tongwen.model.config import Qwen2Config
 from tongwen.model.linear import DecidingLinear, Linear, project
 from tongwen.model.stream import Stream
@@ -61,7 +61,8 @@ class MixtureOfExperts(nn.Module):
                 adapted = None if stream.adapter is None else stream.adapter[mine]
                 part = Stream(attend=stream.attend, adapter=adapted)
                 mixed = mixed.index_add(0, mine, expert(x[mine], part) * weight.unsqueeze(-1))
-        shared = self.shared_expert_gate(x, stream).sigmoid() * self.shared_expert(x, stream)
+        gate = open_gate(self.shared_expert_gate(x, stream))
+        shared = gate * self.shared_expert(x, stream)
         return mixed + shared
 
     def router_logits(self, x: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens experts"]:

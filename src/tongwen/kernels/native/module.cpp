@@ -55,6 +55,7 @@ void linear(Machine& machine, Address x, int64_t stride, int rows, int columns, 
 
 NB_MODULE(_native, m) {
   m.doc() = "Numeric kernels for the CPU.";
+  nb::set_leak_warnings(false);  // one Machine lives as long as the process, on purpose
   m.def("usable_threads", &usable_threads);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
   m.def("row_bytes", [](int format, int columns) { return row_bytes(format_of(format), columns); });

@@ -89,7 +89,7 @@ def run(program: str, *arguments: Path, **environ: str) -> subprocess.CompletedP
 @pytest.mark.slow
 @pytest.mark.skipif(machine() is None, reason="there is one side only")
 def test_native_predicts_what_plain_predicts(real_gguf: Path, tmp_path: Path) -> None:
-    run(PLAIN, real_gguf, tmp_path / "plain.pt", TONGWEN_KERNELS="plain")
+    run(PLAIN, real_gguf, tmp_path / "plain.pt", TONGWEN_KERNELS="plain", OMP_NUM_THREADS="1")
     plain = torch.load(tmp_path / "plain.pt")
     native = next_logprobs(LLM(real_gguf, weights="file", context=512))
     divergences = (plain.exp() * (plain - native)).sum(-1)

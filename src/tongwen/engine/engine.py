@@ -1,5 +1,6 @@
 """The engine: requests go in, each step moves every one of them on, completions come out."""
 
+import contextlib
 import itertools
 import secrets
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from tongwen.engine.runner import Runner, is_recordable
 from tongwen.engine.sampler import TokenCounts, sample
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 from tongwen.errors import CheckpointError, ConfigError, RequestError
+from tongwen.kernels.machine import torch_on_one_thread
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.stream import StopStrings, TextStream
@@ -81,6 +83,7 @@ class Engine:
             block_size=config.block_size,
             device=device,
         )
+        self.is_native = model.machine is not None
         self.counts: dict[int, TokenCounts] = {}
         self._ids = itertools.count()
 
@@ -112,6 +115,10 @@ class Engine:
         """Move every scheduled request on; returns those that got a token or failed."""
         if not self.has_requests:
             return []
+        with torch_on_one_thread() if self.is_native else contextlib.nullcontext():
+            return self._step()
+
+    def _step(self) -> list[Request]:
         chunks = self.scheduler.schedule()
         if not chunks:
             return []

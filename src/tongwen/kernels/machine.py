@@ -6,11 +6,12 @@ switched off by `TONGWEN_KERNELS=plain`, bounded by `TONGWEN_ISA`, and absent wh
 built them.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -272,6 +273,21 @@ def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:
     whole = torch.empty(count + ALIGNMENT + _SLACK, dtype=torch.uint8)
     offset = -whole.data_ptr() % ALIGNMENT
     return whole[offset : offset + count]
+
+
+@contextlib.contextmanager
+def torch_on_one_thread() -> Iterator[None]:
+    """Keep torch from starting threads of its own beside the kernels'.
+
+    torch's threads spin for a while after each of its operations, on the processors that the
+    kernels need next: a decode step took twice as long for it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache

@@ -1,5 +1,9 @@
 """The native kernels against their plain twins, and the bits that must not move."""
 
+import os
+import threading
+import time
+
 import pytest
 import torch
 from torch import Tensor
@@ -256,3 +260,32 @@ def test_keys_beyond_the_window_add_exactly_nothing(machine: Machine) -> None:
     cached.v[:130] = 1e30
     cached.v[130:] = 0.0
     assert cached.attend(0, 140, window=1)[130:].eq(0).all()
+
+
+def test_what_another_thread_does_is_not_recorded(machine: Machine) -> None:
+    torch.manual_seed(6)
+    x, y = torch.randn(2, 32), torch.randn(2, 32)
+    with machine.record(Ring(1_000)) as recording:
+        machine.add(x, y)
+        other = threading.Thread(target=machine.swiglu, args=(x, y))
+        other.start()
+        other.join()
+    assert recording.num_operations == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_child_of_a_fork_computes_alone(machine: Machine) -> None:
+    x = torch.randn(64, 64)
+    expected = machine.norm(x, torch.ones(64), 1e-6)
+    if (child := os.fork()) == 0:
+        os._exit(0 if torch.equal(machine.norm(x, torch.ones(64), 1e-6), expected) else 1)
+    for _ in range(100):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, 9)
+        pytest.fail("the child hangs")
+    assert status == 0

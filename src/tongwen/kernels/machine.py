@@ -253,8 +253,12 @@ class Recording:
     def __enter__(self) -> "Recording":
         machine = self._machine
         machine._recording.acquire()
-        machine._local.ring = self._ring
-        machine._machine.record()
+        try:
+            machine._local.ring = self._ring
+            machine._machine.record()
+        except BaseException:  # an interruption must not leave the next recording waiting
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -262,6 +266,11 @@ class Recording:
         self._program = machine._machine.recorded()
         machine._local.ring = None
         machine._recording.release()
+
+    @property
+    def num_operations(self) -> int:
+        """Operations that were recorded."""
+        return 0 if self._program is None else len(self._program)
 
     def replay(self) -> None:
         """Perform the step again, on what its inputs hold now."""

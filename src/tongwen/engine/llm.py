@@ -1,12 +1,17 @@
 """`LLM`: a model by name, asked in plain Python."""
 
+import itertools
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from tongwen.checkpoint.load import (
     Weights,
@@ -17,10 +22,14 @@ from tongwen.checkpoint.load import (
 )
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
+from tongwen.engine.admit import Admission
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
+from tongwen.engine.prompts import pooled
+from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.engine.scheduler import SchedulerConfig
+from tongwen.engine.speculate import PromptLookup
 from tongwen.errors import RequestError
 from tongwen.tokenizer.chat import ChatFormat
 from tongwen.tokenizer.template import chat_format
@@ -50,6 +59,9 @@ class LLM:
             on this machine is fetched.
         weights: `auto`, `file`, `float32`, `bf16`, `int8` or `int4`; see `plan_weights`.
         device: `auto`, `cpu`, `cuda` ...
+        speculate: Guess tokens that came before in the same text and verify several at once: faster
+            where a text is edited or quoted, and the same tokens.
+        prefix_cache: Keep what was computed of a prompt for others that begin alike.
         context: Most tokens of a prompt and its completion; `None`: what the model was trained
             for, at most 32,768, less where memory is short.
 
@@ -66,6 +78,8 @@ class LLM:
         weights: Weights = "auto",
         device: str = "auto",
         context: int | None = None,
+        speculate: bool = True,
+        prefix_cache: bool = True,
         home: Path | None = None,
     ) -> None:
         started = time.perf_counter()
@@ -86,7 +100,9 @@ class LLM:
         self.tokenizer = source.tokenizer(store.home / "tokenizers")
         self.generation = source.generation
         self.model = load_model(source, self.plan, self.device)
-        self.engine = self._engine()
+        self.engine = self._engine(prefix_cache)
+        if speculate and self.engine.is_native:  # elsewhere rows of other numbers are other bits
+            self.engine.proposers = (PromptLookup(),)
         self.load_s = time.perf_counter() - started
 
     @cached_property
@@ -164,16 +180,29 @@ class LLM:
             CheckpointError: The weights gave no finite logits for one of them.
         """
         each = self._params_for(prompts, params)
-        requests: list[Request] = []
+        ids = [self._ids(prompt) for prompt in prompts]
+        return [
+            best_completions(requests)
+            for requests in self._run(
+                (prompt, wanted, None) for prompt, wanted in zip(ids, each, strict=True)
+            )
+        ]
+
+    def _run(
+        self, asked: Iterable[tuple[Sequence[int], SamplingParams, Admission | None]]
+    ) -> list[list[Request]]:
+        """Serve prompts together; per prompt its finished requests, the leader first."""
+        groups: list[list[Request]] = []
         try:
-            for prompt, wanted in zip(prompts, each, strict=True):
-                requests.append(self.engine.add(self._ids(prompt), wanted))
-            while not all(request.is_finished for request in requests):
+            for prompt_ids, params, admission in asked:
+                request = self.engine.add(prompt_ids, params, admission)
+                groups.append([request, *request.followers])
+            while not all(request.is_finished for group in groups for request in group):
                 self.engine.step()
         finally:
-            for request in requests:
+            for request in itertools.chain(*groups):
                 self.engine.abort(request)
-        return [request.completion() for request in requests]
+        return groups
 
     def stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
@@ -210,10 +239,25 @@ class LLM:
         Raises:
             RequestError: A prompt is empty or longer than the context.
         """
+        params = SamplingParams(max_tokens=0, prompt_logprobs=0)
         ids = [self._ids(prompt) for prompt in prompts]
-        for prompt in ids:
-            self.engine.check_prompt(prompt, room=0)
-        return [[None, *self.engine.score(prompt)] for prompt in ids]
+        groups = self._run((prompt, params, None) for prompt in ids)
+        return [group[0].completion().prompt_logprobs or [] for group in groups]
+
+    def embed(
+        self, prompts: Sequence[str | Sequence[int]], pooling: Pooling = "mean"
+    ) -> list[Float[Tensor, " dim"]]:
+        """One vector of length 1 for each prompt: the mean of its hidden states, or the last one.
+
+        Raises:
+            RequestError: A prompt is empty or longer than the context.
+        """
+        admission = Admission(pooling=pooling)
+        ids = [self._ids(prompt) for prompt in prompts]
+        groups = self._run((prompt, SamplingParams(max_tokens=0), admission) for prompt in ids)
+        for group in groups:
+            group[0].completion()  # raises what failed
+        return [F.normalize(pooled(group[0]), dim=-1) for group in groups]
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -233,15 +277,32 @@ class LLM:
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters")
         return params
 
-    def _engine(self) -> Engine:
+    def _engine(self, prefix_cache: bool) -> Engine:
         turns = self.chat_format.stop_ids if self.is_chat else ()
         return Engine(
             self.model,
             self.tokenizer,
             defaults=self.generation,
             eos_token_ids=frozenset({*self.generation.eos_token_ids, *turns}),
-            config=EngineConfig(context=self.context, cache_tokens=self.context),
+            config=EngineConfig(
+                context=self.context,
+                cache_tokens=self.context,
+                scheduler=SchedulerConfig(prefix_cache=prefix_cache),
+            ),
+            identity=f"{self.source.path} {self.plan.numerics}",
         )
+
+
+def best_completions(requests: Sequence[Request]) -> Completion:
+    """The completion of a prompt; where there are several, the best, and the others with it.
+
+    Of more than were asked for (`best_of`) those with the highest mean log-probability are kept.
+    """
+    done = [request.completion() for request in requests]
+    if len(done) == 1:
+        return done[0]
+    done.sort(key=lambda one: -sum(one.logprobs) / max(len(one.logprobs), 1))
+    return replace(done[0], alternatives=done[1 : requests[0].num_wanted])
 
 
 def locate(model: str | Path, store: Store) -> Path:

@@ -15,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tongwen.errors import ConfigError
+from tongwen.kernels.sampling import CHOSEN, ROW
 
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 """Values of `TONGWEN_ISA`: the best that may be used."""
@@ -53,6 +55,7 @@ class Machine:
     """
 
     def __init__(self, library: ModuleType, most: str) -> None:
+        assert library.sample_row_bytes == ROW.itemsize, "another layout of sampling parameters"
         self._library = library
         self._machine = self._library.Machine(most, self._library.usable_threads())
         self._local = threading.local()  # a thread that records has its ring here
@@ -206,6 +209,38 @@ class Machine:
             window or 0, cache.data_ptr(), starts.data_ptr(), context_lens.data_ptr(),
             block_tables.data_ptr(), block_tables.stride(0), len(context_lens),
         )  # fmt: skip
+        return out
+
+    # ---- rows of logits
+
+    def sample(
+        self, logits: Float[Tensor, "rows vocab"], specs: np.ndarray, num_tokens: int
+    ) -> np.ndarray:
+        """Choose a token for each row as its `specs` say; rows are overwritten.
+
+        Args:
+            logits: Raw.
+            specs: One `ROW` each.
+            num_tokens: Ids below it may be chosen.
+
+        Returns:
+            One `CHOSEN` for each row.
+        """
+        assert specs.dtype == ROW, "rows are described as the kernels read them"
+        assert len(specs) == len(logits), "one description a row"
+        assert logits.stride(-1) == 1, "a row's logits adjoin"
+        chosen = np.empty(len(logits), CHOSEN)
+        self._machine.sample(
+            logits.data_ptr(), logits.stride(0), *logits.shape, num_tokens,
+            specs.ctypes.data, chosen.ctypes.data,
+        )  # fmt: skip
+        return chosen
+
+    def logsumexp(self, logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, " rows"]:
+        """Logarithm of the sum of exponentials of each row, in float64; NaN where not finite."""
+        logits = logits if logits.stride(-1) == 1 else logits.contiguous()
+        out = torch.empty(len(logits), dtype=torch.float64)
+        self._machine.logsumexp(logits.data_ptr(), logits.stride(0), *logits.shape, out.data_ptr())
         return out
 
     # ---- capture and replay

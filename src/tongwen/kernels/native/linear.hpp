@@ -16,7 +16,6 @@ namespace {
 
 // ---- activations -------------------------------------------------------------------------------
 
-constexpr float kLargestFloat = 3.40282347e38f;
 constexpr float kLeastScaled = 1e-36f;  // 127 times its inverse is still finite
 alignas(64) constexpr float kZeros[kGroup] = {};
 

@@ -91,6 +91,20 @@ void Machine::replay(const Program& program) {
   });
 }
 
+void Machine::sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen) {
+  std::lock_guard<std::mutex> lock(busy_);
+  pool_.run([&](Team& team) {
+    for (int row; (row = team.take()) < rows;) chosen[row] = choose(kernels_, specs[row], logits + row * stride, vocabulary, num_tokens);
+  });
+}
+
+void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out) {
+  std::lock_guard<std::mutex> lock(busy_);
+  pool_.run([&](Team& team) {
+    for (int row; (row = team.take()) < rows;) out[row] = tongwen::logsumexp(kernels_, logits + row * stride, vocabulary);
+  });
+}
+
 void Machine::pack(Format format, const uint8_t* source, int rows, int columns, uint8_t* panels) {
   std::lock_guard<std::mutex> lock(busy_);
   const size_t bytes = layout_of(format).panel_bytes(columns);

@@ -14,6 +14,7 @@ namespace {
 using I = Simd::I;
 using Fl = Simd::F;
 constexpr int kLanes = Simd::kLanes;
+constexpr float kLargestFloat = 3.40282347e38f;
 constexpr int kRegisters = kPanelRows / kLanes;  // of one step of a panel
 
 template <int N>

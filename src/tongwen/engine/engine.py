@@ -11,11 +11,10 @@ from torch import Tensor
 from tongwen.engine.admit import Admission, admit
 from tongwen.engine.batch import Batch, Part
 from tongwen.engine.blocks import BlockPool
-from tongwen.engine.cache import PagedKV, TiledKV
 from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.prompts import look_at_prompt
 from tongwen.engine.request import Request
-from tongwen.engine.runner import Runner, is_recordable
+from tongwen.engine.runner import runner_for
 from tongwen.engine.sampler import Sample, choose
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 from tongwen.engine.speculate import Proposer
@@ -82,7 +81,9 @@ class Engine:
         blocks = -(-config.cache_tokens // config.block_size)
         pool = BlockPool(blocks, config.block_size)
         self.scheduler = Scheduler(config.scheduler, pool)
-        self.runner = runner_for(model, blocks, config)
+        self.runner = runner_for(
+            model, num_blocks=blocks, block_size=config.block_size, context=config.context
+        )
         self.batch = Batch(
             max_tokens=config.scheduler.max_batch_tokens,
             max_requests=config.scheduler.max_requests,
@@ -92,6 +93,7 @@ class Engine:
         )
         self.is_native = model.machine is not None
         self.proposers: Sequence[Proposer] = ()
+        self._drafted_by: dict[int, Proposer] = {}
         self._ids = itertools.count()
 
     @property
@@ -144,7 +146,7 @@ class Engine:
             for part in parts:
                 if part.request.looks_at_prompt and not part.request.token_ids:
                     look_at_prompt(self.runner, part, hidden)
-        moved = self._sample([part for part in parts if part.samples], logits)
+        moved = self._sample(parts, logits)
         return [*moved, *self._advance(parts)]
 
     def _draft(self) -> None:
@@ -154,12 +156,16 @@ class Engine:
             for request in self.scheduler.running
             if isinstance(request, Request) and request.num_computed == request.num_tokens - 1
         ]
+        self._drafted_by.clear()
         for proposer in self.proposers:
             proposer.propose([request for request in decoding if not request.draft_ids])
+            for request in decoding:
+                if request.draft_ids:
+                    self._drafted_by.setdefault(request.request_id, proposer)
 
     def _sample(self, parts: list[Part], logits: Tensor) -> list[Request]:
         """Choose tokens: one for each request, and one more for each draft that proves right."""
-        turns = [turn for part in parts for turn in turns_of(part)]
+        turns = turns_of(parts)
         moved = [turn.request for turn in turns]
         while turns:
             ready, choices = readings(turns)
@@ -214,12 +220,10 @@ class Engine:
         if drafted:
             right = max(request.num_tokens - 1 - computed, 0)
             computed += right
-            for proposer in self.proposers:
-                proposer.learn(request, chunk.num_drafts, right)
+            self._drafted_by[request.request_id].learn(request, chunk.num_drafts, right)
         self.scheduler.advance(chunk, computed)
         followers, request.followers = request.followers, []
         for follower in followers:
-            follower.num_cached_tokens = request.num_computed
             if not follower.is_finished:
                 self.scheduler.fork(request, follower)
 
@@ -256,27 +260,6 @@ class Engine:
         """What cached blocks depend on besides the tokens up to them."""
         parts = (self.identity, str(self.weights_version), str(adapter), salt)
         return blake2b("\0".join(parts).encode(), digest_size=16).digest()
-
-
-def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -> Runner:
-    """A runner with the cache that suits the model: a packed one is native throughout."""
-    packed = model.machine
-    if packed is None:
-        weight = model.model.norm.weight
-        cache = PagedKV(
-            model.config,
-            num_blocks=num_blocks,
-            block_size=config.block_size,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-        return Runner(model, cache)
-    if config.block_size != TiledKV.BLOCK_SIZE:
-        raise ConfigError(
-            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {config.block_size}"
-        )
-    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
-    return Runner(model, tiled, packed if is_recordable(model) else None)
 
 
 def _not_finite(position: int, damage: str | None) -> CheckpointError:

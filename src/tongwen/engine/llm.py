@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tongwen.checkpoint.load import (
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
 from tongwen.engine.admit import Admission
+from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
@@ -30,25 +32,11 @@ from tongwen.engine.prompts import pooled
 from tongwen.engine.request import Completion, Pooling, Request
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
-from tongwen.errors import RequestError
+from tongwen.errors import ConfigError, RequestError
 from tongwen.tokenizer.chat import ChatFormat
 from tongwen.tokenizer.template import chat_format
 
 Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delta:
-    """A piece of a completion that is being written."""
-
-    text: str
-    """What became certain since the last piece; may be empty."""
-
-    token_id: int
-    """The token that was sampled."""
-
-    completion: Completion | None
-    """With the last piece, the whole."""
 
 
 class LLM:
@@ -61,6 +49,8 @@ class LLM:
         device: `auto`, `cpu`, `cuda` ...
         speculate: Guess tokens that came before in the same text and verify several at once: faster
             where a text is edited or quoted, and the same tokens.
+        draft: A smaller model of the same family that guesses for this one: the same tokens, sooner
+            where its guesses are right.  It lends its weights and is not asked itself meanwhile.
         prefix_cache: Keep what was computed of a prompt for others that begin alike.
         context: Most tokens of a prompt and its completion; `None`: what the model was trained
             for, at most 32,768, less where memory is short.
@@ -79,6 +69,7 @@ class LLM:
         device: str = "auto",
         context: int | None = None,
         speculate: bool = True,
+        draft: "LLM | None" = None,
         prefix_cache: bool = True,
         home: Path | None = None,
     ) -> None:
@@ -102,7 +93,7 @@ class LLM:
         self.model = load_model(source, self.plan, self.device)
         self.engine = self._engine(prefix_cache)
         if speculate and self.engine.is_native:  # elsewhere rows of other numbers are other bits
-            self.engine.proposers = (PromptLookup(),)
+            self.engine.proposers = (PromptLookup(), *self._drafts(draft))
         self.load_s = time.perf_counter() - started
 
     @cached_property
@@ -213,23 +204,18 @@ class LLM:
             RequestError: The prompt is empty or does not fit.
             CheckpointError: The logits are not finite.
         """
-        request = self.engine.add(self._ids(prompt), params or SamplingParams())
-        sent = told = 0
+        params = params or SamplingParams()
+        if params.num_samples > 1:
+            raise RequestError(f"`n` is {params.num_samples}, but one completion can be streamed")
+        request = self.engine.add(self._ids(prompt), params)
+        listener = Listener(request)
         try:
-            while told < len(request.token_ids) or not request.is_finished:
-                if told == len(request.token_ids):
-                    self.engine.step()
-                    continue
-                told += 1
+            while not listener.is_over:
                 # Whoever else steps this engine moves this request on too.
-                if told < len(request.token_ids):
-                    yield Delta(text="", token_id=request.token_ids[told - 1], completion=None)
-                    continue
-                text, sent = request.text[sent:], len(request.text)
-                done = request.completion() if request.is_finished else None
-                yield Delta(text=text, token_id=request.token_ids[-1], completion=done)
-            if request.error is not None:
-                raise request.error
+                news = listener.news()
+                if not news:
+                    self.engine.step()
+                yield from news
         finally:
             self.engine.abort(request)
 
@@ -276,6 +262,21 @@ class LLM:
         if len(params) != len(prompts):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters")
         return params
+
+    def _drafts(self, draft: "LLM | None") -> list[DraftModel]:
+        """The small model behind a cache of its own, as large as this one's.
+
+        Raises:
+            ConfigError: Its tokens are not this model's.
+        """
+        if draft is None:
+            return []
+        if draft.tokenizer.digest != self.tokenizer.digest:
+            raise ConfigError(
+                f"`{draft.name}` cannot draft for `{self.name}`: their vocabularies differ"
+            )
+        cost = draft.plan.weights_bytes / self.plan.weights_bytes
+        return [draft_model(draft.model, self.engine, cost=cost)]
 
     def _engine(self, prefix_cache: bool) -> Engine:
         turns = self.chat_format.stop_ids if self.is_chat else ()

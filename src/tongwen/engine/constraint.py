@@ -1,6 +1,6 @@
 """What a caller may ask of a completion's form: JSON, a regular expression, tools and the like."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,16 +35,14 @@ class Regex:
 class Choice:
     """One of some texts, exactly."""
 
-    options: tuple[str, ...]
-    """The texts; a list is taken too."""
+    options: Sequence[str]
+    """The texts; one that occurs twice counts once."""
 
     def __post_init__(self) -> None:
-        options = tuple(self.options)
-        if isinstance(self.options, str) or not options:
+        if isinstance(self.options, str) or not self.options:
             raise RequestError(f"`choice` must be a list of texts, not `{self.options!r}`")
-        if not all(isinstance(option, str) and option for option in options):
-            raise RequestError("`choice` holds an empty text or something that is no text")
-        object.__setattr__(self, "options", tuple(dict.fromkeys(options)))
+        if "" in self.options:
+            raise RequestError("`choice` holds an empty text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class Lark:
 class ToolCalls:
     """An answer that may, must or must not call tools, each with arguments by its own schema."""
 
-    tools: tuple[Mapping[str, Any], ...]
+    tools: Sequence[Mapping[str, Any]]
     """Definitions in the form of OpenAI's `tools`."""
 
     form: ToolForm

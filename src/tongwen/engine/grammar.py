@@ -3,7 +3,6 @@
 A grammar takes about a millisecond to compile, and its matchers microseconds to make.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -20,15 +19,14 @@ from tongwen.engine.constraint import (
     Regex,
     ToolCalls,
 )
-from tongwen.engine.lark import WHITESPACE, ToolRules, check_lark
-from tongwen.engine.matcher import GrammarMatcher, Mask, Matcher, TokenTable
+from tongwen.engine.lark import check_lark, json_text
+from tongwen.engine.matcher import GrammarMatcher, Matcher, TokenTable, compile_text
 from tongwen.engine.repeats import check_repeats
-from tongwen.engine.schema import check_schema
+from tongwen.engine.schema import Schema, check_schema
 from tongwen.engine.tool_matcher import CallRules, Openings, ToolMatcher
+from tongwen.engine.tool_rules import ToolRules
 from tongwen.errors import RequestError
 from tongwen.tokenizer.bpe import Tokenizer
-
-__all__ = ["Grammar", "Grammars", "Mask", "Matcher"]
 
 COMPILE_S = 2.0
 """A grammar that takes longer to compile is refused."""
@@ -40,7 +38,7 @@ MAX_CHOICE_BYTES = 65_536
 """All texts of one choice together."""
 
 _MAX_KEPT = 64
-_PUNCTUATION = {char: f"\\{char}" for char in r"\.+*?()|[]{}^$#&-~"}
+_ESCAPES = str.maketrans({char: f"\\{char}" for char in r"\.+*?()|[]{}^$#&-~"})
 
 
 class Grammar:
@@ -72,8 +70,9 @@ class Grammars:
         self, tokenizer: Tokenizer, *, num_rows: int, eos_token_ids: Sequence[int]
     ) -> None:
         self._tokenizer, self._num_rows = tokenizer, num_rows
-        self._eos_token_ids = tuple(eos_token_ids)
+        self.eos_token_ids = tuple(eos_token_ids)
         self._made_table: TokenTable | None = None
+        self._openings: dict[tuple[bytes, bool], Openings] = {}
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
 
     def compile(self, constraint: Constraint) -> Grammar:
@@ -97,37 +96,47 @@ class Grammars:
         return Grammar(self._first_matcher(grammar_text(constraint)).copy)
 
     def _tool_calls(self, asked: ToolCalls) -> Grammar:
-        rules = ToolRules(asked, self._tokenizer.control)
+        rules = ToolRules(asked, self._tokenizer.control, self._refusal)
         if asked.choice == "required":
             return Grammar(self._first_matcher(rules.whole()).copy, rules.warnings)
-        may_open = asked.choice == "auto" and bool(asked.tools)
+        table, may_open = self._table, asked.choice == "auto" and bool(asked.tools)
         calls = CallRules(
-            marker=rules.marker.encode(),
+            openings=self._openings_of(rules.marker.encode(), may_open),
             first=self._first_matcher(rules.opened()) if may_open else None,
             parallel=asked.parallel,
         )
-        table = self._table
-        openings = Openings(table, calls)
-        return Grammar(lambda: ToolMatcher(table, calls, openings), rules.warnings)
+        return Grammar(lambda: ToolMatcher(table, calls), rules.warnings)
+
+    def _openings_of(self, marker: bytes, may_open: bool) -> Openings:
+        key = (marker, may_open)
+        if key not in self._openings:
+            self._openings[key] = Openings(self._table, marker, may_open=may_open)
+        return self._openings[key]
 
     def _first_matcher(self, grammar: str) -> GrammarMatcher:
         """A matcher to copy others from; it has a first mask, so some text satisfies it."""
         _check_text(grammar)
         table = self._table
-        table.guidance  # noqa: B018  made before the clock starts
-        compiled = _within(COMPILE_S, lambda: table.matcher(grammar))
+        guidance = table.guidance  # made before the clock starts
+        compiled = _within(COMPILE_S, lambda: compile_text(guidance, grammar))
         if compiled.is_error():
-            reason = " ".join(compiled.get_error().split())
-            raise RequestError(f"the constraint cannot be compiled: {reason[:300]}")
+            raise RequestError(f"the constraint cannot be kept: {_reason(compiled)}")
         first = GrammarMatcher(table, compiled)
         first.mask()
         return first
+
+    def _refusal(self, schema: Schema) -> str | None:
+        try:
+            self._first_matcher(_json(schema))
+        except RequestError as error:
+            return str(error)
+        return None
 
     @property
     def _table(self) -> TokenTable:
         if self._made_table is None:
             self._made_table = TokenTable(
-                self._tokenizer, num_rows=self._num_rows, eos_token_ids=self._eos_token_ids
+                self._tokenizer, num_rows=self._num_rows, eos_token_ids=self.eos_token_ids
             )
         return self._made_table
 
@@ -143,31 +152,37 @@ def grammar_text(constraint: JsonObject | JsonSchema | Regex | Choice | Lark) ->
             return _json({"type": "object"})
         case JsonSchema(schema):
             check_schema(schema)
-            return _json({"allOf": [schema]} if isinstance(schema, bool) else dict(schema))
+            return _json(schema)
         case Regex(pattern):
+            _check_text(pattern)
             check_repeats(pattern)
             return LLMatcher.grammar_from_regex(pattern)
         case Choice(options):
-            return LLMatcher.grammar_from_regex(_alternatives(options))
+            return LLMatcher.grammar_from_regex(_alternatives(list(dict.fromkeys(options))))
         case Lark(grammar):
             check_lark(grammar)
             return grammar
 
 
-def _json(schema: dict[str, object]) -> str:
-    options = {"whitespace_pattern": WHITESPACE}
-    return json.dumps({"grammars": [{"json_schema": schema | {"x-guidance": options}}]})
+def _json(schema: Schema) -> str:
+    return f'{{"grammars": [{{"json_schema": {json_text(schema)}}}]}}'
 
 
 def _alternatives(options: Sequence[str]) -> str:
-    num_bytes = sum(len(option.encode(errors="surrogatepass")) for option in options)
+    text = "|".join(option.translate(_ESCAPES) for option in options)
+    _check_text(text)
+    num_bytes = len(text.encode())
     if len(options) > MAX_CHOICES or num_bytes > MAX_CHOICE_BYTES:
         raise RequestError(
             f"`choice` has {len(options)} texts of {num_bytes} bytes; "
             f"at most {MAX_CHOICES} of {MAX_CHOICE_BYTES} are taken"
         )
-    escapes = str.maketrans(_PUNCTUATION)
-    return "|".join(option.translate(escapes) for option in options)
+    return text
+
+
+def _reason(matcher: LLMatcher) -> str:
+    reason = " ".join(matcher.get_error().split())
+    return reason if len(reason) <= 300 else reason[:297] + "..."
 
 
 def _check_text(text: str) -> None:

@@ -132,9 +132,10 @@ class TokenTable:
                 found.setdefault(token[0], []).append(token_id)
         return found
 
-    def matcher(self, grammar: str) -> llguidance.LLMatcher:
-        """A grammar in llguidance's own form, compiled; its errors are told when it is asked."""
-        return llguidance.LLMatcher(self.guidance, grammar, log_level=0, limits=_LIMITS)
+
+def compile_text(guidance: llguidance.LLTokenizer, grammar: str) -> llguidance.LLMatcher:
+    """A grammar in the words of llguidance, compiled; it tells its errors when asked for them."""
+    return llguidance.LLMatcher(guidance, grammar, log_level=0, limits=_LIMITS)
 
 
 class GrammarMatcher:
@@ -170,8 +171,6 @@ class GrammarMatcher:
                 f"the grammar took {taken_s * 1000:.0f} ms to find the tokens that may follow; "
                 f"at most {MASK_S * 1000:.0f} ms are given"
             )
-        if self._matcher.is_stopped() and not self._matcher.is_accepting():
-            raise RequestError("the grammar has no text that goes on from here")
         return mask
 
     def accept(self, token_id: int) -> None:
@@ -222,9 +221,12 @@ class GrammarMatcher:
         return twin.consume_tokens(list(token_ids)) and twin.is_accepting()
 
     def _check(self) -> None:
-        if self._matcher.is_error():
-            reason = self._matcher.get_error().partition("\n")[0]
-            raise RequestError(f"the grammar cannot go on: {reason}")
+        if not self._matcher.is_error():
+            return
+        if self._matcher.get_error().startswith("NoExtension"):
+            raise RequestError("no text satisfies the grammar from here on")
+        reason = self._matcher.get_error().partition("\n")[0]
+        raise RequestError(f"the grammar cannot go on: {reason}")
 
 
 def masks(matcher: Matcher, draft: Sequence[int]) -> list[Mask | None]:

@@ -13,34 +13,20 @@ from tongwen.engine.matcher import GrammarMatcher, Mask, TokenTable
 from tongwen.errors import RequestError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallRules:
-    """When a call opens, and what follows."""
-
-    marker: bytes
-    """The text that opens a call."""
-
-    first: GrammarMatcher | None
-    """A matcher behind the marker, of which each call gets a copy; `None`: no call may open."""
-
-    parallel: bool
-    """Whether another call may open after one."""
-
-
 class Openings:
     """Masks that keep tokens from completing a marker where they should not.
 
     Args:
         table: The vocabulary.
-        rules: The marker, and whether it may be completed at all.
+        marker: The text that opens a call.
+        may_open: Whether it may be completed, by the end of a token; otherwise it may not at all.
     """
 
-    def __init__(self, table: TokenTable, rules: CallRules) -> None:
-        self._table, self._marker = table, rules.marker
-        self._may_open = rules.first is not None
+    def __init__(self, table: TokenTable, marker: bytes, *, may_open: bool) -> None:
+        self._table, self.marker, self._may_open = table, marker, may_open
         tokens = enumerate(table.token_bytes)
         self._whole = [token_id for token_id, token in tokens if self._breaks(token)]
-        starts = [rules.marker[:n] for n in range(len(rules.marker))]
+        starts = [marker[:n] for n in range(len(marker))]
         self._masks = {begun: self._find(begun) for begun in starts}
 
     def mask(self, tail: bytes) -> Mask | None:
@@ -49,11 +35,11 @@ class Openings:
 
     def begun(self, tail: bytes) -> bytes:
         """The longest end of `tail` that begins the marker."""
-        ends = (tail[-n:] for n in range(min(len(self._marker), len(tail)), 0, -1))
+        ends = (tail[-n:] for n in range(min(len(self.marker), len(tail)), 0, -1))
         return next(filter(self._is_begun, ends), b"")
 
     def _find(self, begun: bytes) -> Mask | None:
-        rests = [self._marker[n:] for n in range(1, len(begun) + 1) if self._is_begun(begun[-n:])]
+        rests = [self.marker[n:] for n in range(1, len(begun) + 1) if self._is_begun(begun[-n:])]
         followers = {token for rest in rests for token in self._table.starting_with(rest)}
         tokens = self._table.token_bytes
         broken = [token for token in followers if self._breaks(begun + tokens[token])]
@@ -61,13 +47,27 @@ class Openings:
         return self._table.mask_without(broken) if broken else None
 
     def _is_begun(self, text: bytes) -> bool:
-        return len(text) < len(self._marker) and self._marker.startswith(text)
+        return len(text) < len(self.marker) and self.marker.startswith(text)
 
     def _breaks(self, text: bytes) -> bool:
-        found = text.find(self._marker)
+        found = text.find(self.marker)
         if found < 0:
             return False
-        return not self._may_open or found + len(self._marker) < len(text)
+        return not self._may_open or found + len(self.marker) < len(text)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallRules:
+    """When a call opens, and what follows."""
+
+    openings: Openings
+    """The marker that opens a call, and the masks around it."""
+
+    first: GrammarMatcher | None
+    """A matcher behind the marker, of which each call gets a copy; `None`: no call may open."""
+
+    parallel: bool
+    """Whether another call may open after one."""
 
 
 class _State(NamedTuple):
@@ -91,12 +91,11 @@ class ToolMatcher:
 
     Args:
         table: The vocabulary.
-        rules: When a call opens, and what follows.
-        openings: The masks of `rules`, shared by all completions.
+        rules: When a call opens, and what follows; shared by all completions.
     """
 
-    def __init__(self, table: TokenTable, rules: CallRules, openings: Openings) -> None:
-        self._table, self._rules, self._openings = table, rules, openings
+    def __init__(self, table: TokenTable, rules: CallRules) -> None:
+        self._table, self._rules, self._openings = table, rules, rules.openings
         self._states = [_State(b"", None, 0, False)]
 
     @property
@@ -157,7 +156,7 @@ class ToolMatcher:
     def _in_text(self, state: _State, token_id: int, is_end: bool) -> _State:
         if is_end:
             return state._replace(has_ended=True)
-        marker, first = self._rules.marker, self._rules.first
+        marker, first = self._openings.marker, self._rules.first
         text = state.tail + self._table.token_bytes[token_id]
         if marker not in text:
             return state._replace(tail=self._openings.begun(text))

@@ -1,6 +1,7 @@
 """Tool calls under a grammar, in both forms, on a vocabulary with and without their markers."""
 
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from tests.engine.schemas import draw
 
+from tongwen.checkpoint.gguf import GGUFFile
 from tongwen.engine.constraint import ToolCalls, ToolChoice
 from tongwen.engine.grammar import Grammars
 from tongwen.engine.matcher import Matcher, masks, unpack
@@ -314,3 +316,24 @@ def test_too_many_tools_are_refused_with_their_number(grammars: Grammars) -> Non
     tools = tuple(tool(f"f{place}") for place in range(257))
     with pytest.raises(RequestError, match="257 tools"):
         grammars.compile(ToolCalls(tools=tools, form="hermes"))
+
+
+@pytest.mark.real
+def test_calls_are_allowed_as_the_real_vocabulary_writes_them(real_gguf: Path) -> None:
+    real = GGUFFile(real_gguf).tokenizer()
+    ends = [real.control["<|im_end|>"], real.control["<|endoftext|>"]]
+    compiler = Grammars(real, num_rows=real.num_rows, eos_token_ids=ends)
+    assert len(real) < real.num_rows
+    for form in FORMS:
+        for choice in ("auto", "required"):
+            start = 0 if choice == "auto" else ANSWERS[form].index(OPENERS[form])
+            text = ANSWERS[form][start:]
+            matcher = compiler.compile(ToolCalls(tools=TOOLS, form=form, choice=choice)).matcher()
+            for token_id in [*real.encode(text, allow_control=True), ends[0]]:
+                mask = matcher.mask()
+                if mask is not None:
+                    rows = unpack(mask, real.num_rows)
+                    assert rows[token_id]
+                    assert not rows[len(real) :].any()
+                matcher.accept(token_id)
+            assert matcher.is_finished

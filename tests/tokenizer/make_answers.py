@@ -17,7 +17,8 @@ ASKED = [
     "What is the weather in Paris and in Tokyo tomorrow? Call the tool for both.",
     "Search for the newest book about Ada Lovelace.",
     "Use run_python to print the first ten primes.",
-    "Mail ada@example.org and bob@example.org that the meeting is at five, in three lines.",
+    "Mail ada@example.org and bob@example.org that the meeting is at five, "
+    "with a short polite body in three lines.",
     "查询北京和上海三天的天气。",
     "What is 2+2? Do not use any tool.",
     "Run this code: print(\"</tool_call>\\n\" + 'x')",
@@ -33,22 +34,30 @@ def tool(name: str, description: str, properties: dict[str, Any]) -> dict[str, A
 
 TEXT = {"type": "string"}
 TOOLS = [
-    tool("get_weather", "Weather of a city.", {"city": TEXT, "days": {"type": "integer"}}),
+    tool(
+        "get_weather",
+        "Weather of a city for some days.",
+        {"city": TEXT, "days": {"type": "integer"}},
+    ),
     tool("search", "Search the web.", {"query": TEXT}),
     tool("run_python", "Run Python code and return its output.", {"code": TEXT}),
-    tool("send_mail", "Send a mail.", {"to": {"type": "array", "items": TEXT}, "body": TEXT}),
+    tool(
+        "send_mail",
+        "Send a mail.",
+        {"to": {"type": "array", "items": TEXT}, "subject": TEXT, "body": TEXT},
+    ),
 ]
 
 
 def main() -> None:
-    llm = LLM("qwen2.5-coder:0.5b", context=2048)
+    llm = LLM("qwen2.5-coder:0.5b", context=4096)
     answers = []
     for asked in ASKED:
         for form, family in FAMILY.items():
             chat = ChatML(llm.tokenizer, FAMILIES[family])
             prompt = chat.render([{"role": "user", "content": asked}], tools=TOOLS).token_ids
             params = SamplingParams(
-                temperature=0, repetition_penalty=1.0, max_tokens=100, stop=chat.stop_strings
+                temperature=0, repetition_penalty=1.0, max_tokens=110, stop=chat.stop_strings
             )
             (done,) = llm.generate([prompt], params)
             answers.append({"form": form, "asked": asked, "text": done.text})

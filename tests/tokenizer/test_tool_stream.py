@@ -1,6 +1,7 @@
 """Tool calls read from text in pieces: the same whatever the pieces, and nothing lost."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ MADE: list[tuple[ToolForm, str]] = [
     ("hermes", '<tool_call>\n{"name": "f", "arguments": "{\\"a\\": 1}", "id": {}}\n</tool_call>'),
     ("hermes", 'a\n\n<tool_call>\n{"name": "f", "arguments": {"a": "</tool_call>"}}\n</tool_call'),
     ("hermes", '<tool_call>\n{"name": "f\n<tool_call>\n{"name": "g", "arguments": {}}'),
+    (
+        "hermes",
+        '```json\n{\n "name": "f",\n "arguments": {"a": 1}\n}\n```\n{"name": "g", "arguments": {}}',
+    ),
+    ("hermes", ' {"name": "f", "arguments": {}} <tool_call>{"name": "h", "arguments": {}}'),
+    ("hermes", '```json\n{"name": "other", "arguments": {}}\n```'),
     ("hermes", "a <tool_call <tool_call>\n<tool_call>\n{{</tool_call>"),
     ("qwen2", ": Hm. ✿ \n\n✿FUNCTION✿: f\n✿ARGS✿: {}\n✿FUNCTION✿: g \n✿ARGS✿: \n```py\n1\n```\n"),
     ("qwen2", "a\n✿FUNCTION✿: two words\n✿ARGS✿: 1\n✿FUNCTION✿: g\n✿RESULT✿: 3 ✿FUNCTION✿: h"),
@@ -50,6 +57,7 @@ PARTS: dict[ToolForm, list[str]] = {
     ],
     "qwen2": [*"✿: \n\tf", "✿FUNCTION✿:", "✿ARGS✿:", "✿RESULT✿", "✿RETURN✿", "ARGS", '{"a": 1}'],
 }
+NAMES = ("f", "g", "get_weather", "search", "run_python", "send_mail")
 SOUPS = {form: st.lists(st.sampled_from(parts), max_size=14) for form, parts in PARTS.items()}
 
 
@@ -72,9 +80,12 @@ def joined(events: list[ToolEvent]) -> list[ToolEvent]:
 
 
 def check(form: ToolForm, pieces: list[str]) -> None:
-    for constrained in (False, True):
-        whole = joined(read(tool_stream(form, constrained=constrained), ["".join(pieces)]))
-        assert joined(read(tool_stream(form, constrained=constrained), pieces)) == whole
+    for constrained, names in product((False, True), ((), NAMES)):
+        whole, piecewise = (
+            joined(read(tool_stream(form, constrained=constrained, names=names), each))
+            for each in (["".join(pieces)], pieces)
+        )
+        assert piecewise == whole
         opened = [event for event in whole if isinstance(event, CallOpened)]
         assert [event.index for event in opened] == list(range(len(opened)))
         closed = [event for event in whole if isinstance(event, CallClosed)]
@@ -156,6 +167,44 @@ def test_a_constrained_call_that_is_cut_is_reported_as_incomplete() -> None:
     stream = tool_stream("hermes", constrained=True)
     stream.push('<tool_call>\n{"name": "f", "arguments": {"a": [1, 2')
     assert stream.finish() == [CallClosed(0, complete=False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "calls"),
+    [
+        ('{"name": "f", "arguments": {"a": 1}}', "", [ToolCall("f", '{"a": 1}')]),
+        ('```json\n{"name": "f",\n"arguments": {}}\n```', "", [ToolCall("f", "{}")]),
+        ('```\n{"name": "f", "arguments": {}}\n```\nDone.', "\nDone.", [ToolCall("f", "{}")]),
+        (f"{HEAD}{{}}}}\n{HEAD}{{}}}}", "", [ToolCall("f", "{}")] * 2),
+        ('Yes: {"name": "f", "arguments": {}}', 'Yes: {"name": "f", "arguments": {}}', []),
+        ('{"name": "app", "arguments": {}}', '{"name": "app", "arguments": {}}', []),
+        ('{"name": "f", "version": 1}', '{"name": "f", "version": 1}', []),
+        ('{"name": "f", "arguments": {', '{"name": "f", "arguments": {', []),
+        ("```json\n[1]\n```", "```json\n[1]\n```", []),
+    ],
+)
+def test_an_answer_may_begin_with_a_call_without_markers(
+    text: str, said: str, calls: list[ToolCall]
+) -> None:
+    assert parse_tool_calls(text, "hermes", names=["f", "g"]) == (said, calls)
+    assert parse_tool_calls(text, "hermes") == (text, [])
+
+
+def test_json_that_is_no_call_is_shown_as_soon_as_that_is_known() -> None:
+    stream = tool_stream("hermes", constrained=True, names=["f"])
+    assert stream.push('{"na') == []
+    assert stream.push('me": "my-app"') == [ContentDelta('{"name": "my-app"')]
+
+
+def test_the_real_models_calls_are_read() -> None:
+    read_calls = [
+        call.name
+        for each in RECORDED
+        if each["form"] == "hermes"
+        for call in parse_tool_calls(each["text"], "hermes", names=NAMES)[1]
+    ]
+    weather = ["get_weather", "get_weather"]
+    assert read_calls == [*weather, "search", "run_python", "send_mail", *weather, "run_python"]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,13 @@ class Grammars:
         return Grammar(self._first_matcher(grammar_text(constraint)).copy)
 
     def _tool_calls(self, asked: ToolCalls) -> Grammar:
-        rules = ToolRules(asked, self._tokenizer.control, self._refusal)
+        try:
+            return self._calls_by(asked, lambda _: None)
+        except RequestError:  # one by one, to find which tool it is
+            return self._calls_by(asked, self._refusal)
+
+    def _calls_by(self, asked: ToolCalls, refusal: Callable[[Schema], str | None]) -> Grammar:
+        rules = ToolRules(asked, self._tokenizer.control, refusal)
         if asked.choice == "required":
             return Grammar(self._first_matcher(rules.whole()).copy, rules.warnings)
         table, may_open = self._table, asked.choice == "auto" and bool(asked.tools)

@@ -3,10 +3,15 @@
 A call ends where its JSON does, so its strings may hold the markers.  The closing marker and the
 blanks before it are dropped, as is one newline before the opening marker, which the chat template
 writes there.
+
+Coder models, measured on the 0.5B, leave the markers out: their answer is the JSON of the call,
+bare or in a fence.  An answer that begins so, with the name of a tool that was given, is read as
+that call.
 """
 
 import json
 import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tongwen.tokenizer.messages import ToolCall, dump_json
@@ -18,20 +23,25 @@ _BLANKS = " \t\r\n"
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"\\]*)"\s*,\s*"arguments"\s*:\s*')
 
 
+_FENCE = re.compile(r"\s*(?:```[a-z]*\s*)?")
+_MAY_BE_FENCE = re.compile(r"\s*(?:`{0,3}|```[a-z]*\s*)")
+
+
 class HermesStream:
     """Reads one answer; a `ToolStream`.
 
     Args:
         constrained: Report arguments as they come; otherwise a call once it is whole and valid.
+        names: Tools whose calls are read without markers too, at the beginning of the answer.
     """
 
-    def __init__(self, *, constrained: bool) -> None:
-        self._constrained = constrained
+    def __init__(self, *, constrained: bool, names: Collection[str] = ()) -> None:
+        self._constrained, self._names = constrained, names
         self._report = Report()
         self._text = ""
         self._opening = ""
         self._json = _Scan()
-        self._state = self._free
+        self._state = self._bare if names else self._free
 
     def push(self, text: str) -> list[ToolEvent]:
         """What this text makes certain."""
@@ -50,6 +60,35 @@ class HermesStream:
     def _take(self, length: int) -> str:
         taken, self._text = self._text[:length], self._text[length:]
         return taken
+
+    def _bare(self, final: bool) -> bool:
+        """A call without markers, at the beginning of an answer or after another such."""
+        fence = _FENCE.match(self._text)
+        assert fence, "it matches nothing too"
+        written = self._text[fence.end() :]
+        if not final and _MAY_BE_FENCE.fullmatch(self._text):
+            return False
+        reached = self._json.scan(written) if _may_call(written, self._names) else "broken"
+        if reached is None and not final:
+            return False
+        call = _read_call(written[: self._json.place]) if reached == "end" else None
+        if call is None:
+            self._state = self._free
+            return True
+        self._report.call(call)
+        self._take(fence.end() + self._json.place)
+        self._json = _Scan()
+        self._state = self._unfence if "`" in fence[0] else self._bare
+        return True
+
+    def _unfence(self, final: bool) -> bool:
+        """The end of a fence around a call."""
+        rest = self._text.lstrip()
+        if not final and len(rest) < 3 and "```".startswith(rest):
+            return False
+        self._text = rest.removeprefix("```")
+        self._state = self._bare
+        return True
 
     def _free(self, final: bool) -> bool:
         """Text until a call opens."""
@@ -179,6 +218,24 @@ class _Scan:
             self._escaped = True
         elif char == '"':
             self._in_string = False
+
+
+def _may_call(text: str, names: Collection[str]) -> bool:
+    """Whether `text` is, or may become, the JSON of a call of one of these tools."""
+    return any(
+        _fits(text, ["{", '"name"', ":", json.dumps(name), ",", '"arguments"', ":", "{"])
+        for name in names
+    )
+
+
+def _fits(text: str, parts: Sequence[str]) -> bool:
+    """Whether `text` consists of these parts, with blanks between them, as far as it goes."""
+    for part in parts:
+        text = text.lstrip(_BLANKS)
+        if not text.startswith(part):
+            return part.startswith(text)
+        text = text[len(part) :]
+    return True
 
 
 def _read_call(text: str) -> ToolCall | None:

@@ -1,5 +1,7 @@
 """Tool calls read from text as it arrives, in the two forms of `tools.py`."""
 
+from collections.abc import Collection
+
 from tongwen.tokenizer.hermes_stream import HermesStream
 from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.qwen2_stream import Qwen2Stream
@@ -7,7 +9,7 @@ from tongwen.tokenizer.tool_events import ToolStream, gather
 from tongwen.tokenizer.tools import ToolForm
 
 
-def tool_stream(form: ToolForm, *, constrained: bool) -> ToolStream:
+def tool_stream(form: ToolForm, *, constrained: bool, names: Collection[str] = ()) -> ToolStream:
     """A reader of one answer.
 
     Args:
@@ -16,14 +18,22 @@ def tool_stream(form: ToolForm, *, constrained: bool) -> ToolStream:
             come.  Otherwise a call in JSON is held back until it is whole; one that is none, or
             is cut, stays content.  The form of Qwen2 has no wrong arguments: they always come
             at once.
+        names: The tools that may be called.  Where they are given, an answer in the form of
+            Qwen2.5 that begins with the JSON of such a call is read as the call, also without
+            markers and in a fence: Coder models write it so.
     """
-    return HermesStream(constrained=constrained) if form == "hermes" else Qwen2Stream()
+    if form == "qwen2":
+        return Qwen2Stream()
+    return HermesStream(constrained=constrained, names=names)
 
 
-def parse_tool_calls(text: str, form: ToolForm) -> tuple[str, list[ToolCall]]:
+def parse_tool_calls(
+    text: str, form: ToolForm, names: Collection[str] = ()
+) -> tuple[str, list[ToolCall]]:
     """Read a finished answer: what it says, and the calls it makes.
 
-    What does not parse as a call stays in the text, as the model wrote it.
+    What does not parse as a call stays in the text, as the model wrote it.  `names` as for
+    `tool_stream`.
     """
-    stream = tool_stream(form, constrained=False)
+    stream = tool_stream(form, constrained=False, names=names)
     return gather([*stream.push(text), *stream.finish()])

@@ -2,18 +2,22 @@
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from tongwen.engine.admit import Admission, admit
 from tongwen.engine.batch import Batch, Part
 from tongwen.engine.blocks import BlockPool
+from tongwen.engine.constraint import Constraint
 from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.prompts import look_at_prompt
-from tongwen.engine.request import Request
+from tongwen.engine.request import Matcher, Request
 from tongwen.engine.runner import runner_for
 from tongwen.engine.sampler import Sample, choose
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
@@ -24,6 +28,11 @@ from tongwen.kernels.machine import torch_on_one_thread
 from tongwen.kernels.sampling import NONE_ALLOWED, NOT_FINITE
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
+
+if TYPE_CHECKING:
+    from tongwen.engine.grammar import Grammars
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,6 +255,25 @@ class Engine:
     def most_tokens(self) -> int:
         """Tokens that one request may have, prompt and completion together."""
         return min(self.config.context, self.scheduler.pool.num_tokens)
+
+    def matcher_for(self, constraint: Constraint) -> Matcher:
+        """What holds one completion to a constraint; grammars are compiled once.
+
+        Raises:
+            RequestError: The constraint is malformed, too large, or cannot be enforced.
+        """
+        grammar = self._grammars.compile(constraint)
+        for warning in grammar.warnings:
+            log.warning("%s", warning)
+        return grammar.matcher()
+
+    @cached_property
+    def _grammars(self) -> "Grammars":
+        # Imported when first asked for: most answers have no constraint.
+        from tongwen.engine.grammar import Grammars
+
+        eos = sorted(self.eos_token_ids)
+        return Grammars(self.tokenizer, num_rows=self.vocab_size, eos_token_ids=eos)
 
     def next_id(self) -> int:
         """A number that no other request has."""

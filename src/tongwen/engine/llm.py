@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from tongwen.checkpoint.load import (
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
 from tongwen.engine.admit import Admission
+from tongwen.engine.constraint import ToolCalls, ToolChoice
 from tongwen.engine.deltas import Delta, Listener
 from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
@@ -34,7 +35,9 @@ from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
 from tongwen.errors import ConfigError, RequestError
 from tongwen.tokenizer.chat import ChatFormat
+from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.template import chat_format
+from tongwen.tokenizer.tool_stream import parse_tool_calls
 
 Message = Mapping[str, Any]
 
@@ -123,6 +126,8 @@ class LLM:
         params: SamplingParams | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str = "auto",
+        parallel_tool_calls: bool = True,
     ) -> Completion:
         """Answer a conversation.
 
@@ -130,13 +135,50 @@ class LLM:
             messages: `{"role": ..., "content": ...}`, as OpenAI's API has them.  Where the last
                 one is the assistant's, it is continued.
             params: How to sample; `None`: as the checkpoint recommends.
-            tools: Functions that the model may call, as OpenAI's API has them.
+            tools: Functions that the model may call, as OpenAI's API has them; `tool_calls` reads
+                the calls from the answer.
+            tool_choice: `auto`, `required`, `none`, or the name of the one that must be called.
+            parallel_tool_calls: Whether an answer may hold more than one call.
 
         Raises:
             TokenizerError: The conversation is malformed, or the model has no chat format.
             RequestError: It does not fit the context.
         """
+        params = params or SamplingParams()
+        if tools:
+            params = self._calling(params, tools, tool_choice, parallel_tool_calls)
         return self.generate([self.render(messages, tools=tools)], params)[0]
+
+    def tool_calls(
+        self, text: str, tools: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, list[ToolCall]]:
+        """What an answer says, and the calls that it makes."""
+        form = self.chat_format.tool_form
+        names = [tool["function"]["name"] for tool in tools]
+        return (text, []) if form is None else parse_tool_calls(text, form, names)
+
+    def _calling(
+        self,
+        params: SamplingParams,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str,
+        parallel: bool,
+    ) -> SamplingParams:
+        """Parameters that hold calls of `tools` to their schemas."""
+        form = self.chat_format.tool_form
+        if form is None:
+            raise RequestError(f"`{self.name}` has no form for tool calls")
+        if params.constraint is not None:
+            raise RequestError("`constraint` and `tools` exclude each other", hint="give one")
+        named = None if choice in get_args(ToolChoice) else choice
+        calls = ToolCalls(
+            tools=tools,
+            form=form,
+            choice="required" if named is not None else cast(ToolChoice, choice),
+            name=named,
+            parallel=parallel,
+        )
+        return replace(params, constraint=calls)
 
     def render(
         self,

@@ -1,6 +1,7 @@
 """From logits to a token: against transformers' processors, OpenAI's formula and statistics."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,16 @@ from transformers import (
 )
 
 from tongwen.engine.params import Sampling
-from tongwen.engine.sampler import TokenCounts, candidates, gumbel, penalize, sample
+from tongwen.engine.sampler import (
+    Choice,
+    Chooser,
+    Sample,
+    TokenCounts,
+    candidates,
+    gumbel,
+    penalize,
+    sample,
+)
 
 PLAIN = Sampling(
     temperature=1.0,
@@ -39,8 +49,30 @@ logits_rows = st.lists(
 ).map(lambda row: torch.tensor(row, dtype=torch.float64))
 
 
+def chooser_of(
+    sampling: Sampling, prompt: Sequence[int] = (), completion: Sequence[int] = ()
+) -> Chooser:
+    chooser = Chooser(sampling)
+    chooser.count(prompt, generated=False)
+    chooser.count(completion, generated=True)
+    return chooser
+
+
+def sampled(
+    logits: Tensor,
+    sampling: Sampling,
+    position: int = 0,
+    *,
+    prompt: Sequence[int] = (),
+    completion: Sequence[int] = (),
+    num_tokens: int | None = None,
+) -> Sample:
+    choice = Choice(chooser_of(sampling, prompt, completion), position)
+    return sample(logits, choice, len(logits) if num_tokens is None else num_tokens)
+
+
 def draw(logits: Tensor, sampling: Sampling, position: int = 0) -> int:
-    return sample(logits, sampling, position, TokenCounts(), len(logits)).token_id
+    return sampled(logits, sampling, position).token_id
 
 
 def counted(prompt: list[int], completion: list[int]) -> TokenCounts:
@@ -130,14 +162,14 @@ def test_presence_and_frequency_penalties_are_openais_formula(
 
 def test_a_penalty_leaves_the_row_that_it_was_given() -> None:
     logits = torch.ones(4)
-    sample(logits, replace(GREEDY, repetition_penalty=2.0), 0, counted([1], []), 4)
+    sampled(logits, replace(GREEDY, repetition_penalty=2.0), prompt=[1])
     assert logits.tolist() == [1.0] * 4
 
 
 def test_padding_rows_in_a_prompt_have_no_logit_to_penalize() -> None:
     sampling = replace(GREEDY, repetition_penalty=2.0)
     logits = torch.tensor([1.0, 3.0, 2.0, 9.0, 9.0])
-    assert sample(logits, sampling, 0, counted([4, 1], []), 3).token_id == 2
+    assert sampled(logits, sampling, prompt=[4, 1], num_tokens=3).token_id == 2
 
 
 @settings(max_examples=100, deadline=None)
@@ -168,7 +200,7 @@ def test_padding_rows_are_never_sampled() -> None:
     logits = torch.cat((torch.zeros(5), torch.full((3,), 50.0)))
     for sampling in (GREEDY, PLAIN, replace(PLAIN, top_k=2), replace(PLAIN, top_p=0.5)):
         for position in range(20):
-            assert sample(logits, sampling, position, TokenCounts(), 5).token_id < 5
+            assert sampled(logits, sampling, position, num_tokens=5).token_id < 5
 
 
 def test_log_probabilities_are_those_of_the_raw_logits() -> None:
@@ -177,7 +209,7 @@ def test_log_probabilities_are_those_of_the_raw_logits() -> None:
     sampling = replace(
         PLAIN, temperature=3.0, top_k=7, repetition_penalty=2.0, presence_penalty=1.0, logprobs=4
     )
-    chosen = sample(logits, sampling, 3, counted([1, 2], [5]), 30)
+    chosen = sampled(logits, sampling, 3, prompt=[1, 2], completion=[5], num_tokens=30)
     assert chosen.logprob == pytest.approx(exact[chosen.token_id].item(), abs=1e-14)
     assert chosen.top is not None
     values, ids = exact.topk(4)
@@ -187,11 +219,11 @@ def test_log_probabilities_are_those_of_the_raw_logits() -> None:
 
 def test_top_logprobs_are_as_many_as_asked_for_or_as_there_are() -> None:
     logits = torch.zeros(6)
-    tops = [sample(logits, replace(GREEDY, logprobs=n), 0, TokenCounts(), 6).top for n in (0, 50)]
+    tops = [sampled(logits, replace(GREEDY, logprobs=n)).top for n in (0, 50)]
     assert tops[0] == {}
     assert tops[1] is not None
     assert len(tops[1]) == 6
-    assert sample(logits, GREEDY, 0, TokenCounts(), 6).top is None
+    assert sampled(logits, GREEDY).top is None
 
 
 def test_the_same_arguments_give_the_same_token_whatever_else_is_drawn() -> None:

@@ -86,9 +86,7 @@ class Traffic(RuleBasedStateMachine):
         assert self.pool.num_cached == len(self.keys)
         for block in range(self.pool.num_blocks):
             holders = sum(table.count(block) for table in self.tables)
-            assert self.pool.may_write(block) == (
-                holders == 1 and block not in self.keys.values()
-            )
+            assert self.pool.may_write(block) == (holders == 1 and block not in self.keys.values())
 
     def teardown(self) -> None:
         for table in self.tables:

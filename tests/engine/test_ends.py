@@ -5,8 +5,8 @@ from copy import deepcopy
 
 import pytest
 import torch
-
 from tests.engine.conftest import Plain
+
 from tongwen.engine.admit import Admission, check_prompt
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.params import SamplingParams
@@ -219,7 +219,7 @@ def test_an_adapter_that_is_not_loaded_is_refused(engine: Engine) -> None:
 def test_parameters_that_name_unknown_tokens_are_refused(
     engine: Engine, asked: dict[str, object]
 ) -> None:
-    with pytest.raises(RequestError, match="parameters' token id 264 is outside .* 264"):
+    with pytest.raises(RequestError, match=r"parameters' token id 264 is outside .* 264"):
         engine.add(PROMPT, greedy(**asked))
     assert not engine.has_requests
 

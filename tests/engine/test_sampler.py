@@ -16,6 +16,7 @@ from transformers import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from tongwen.engine.params import Sampling
@@ -24,7 +25,9 @@ from tongwen.engine.sampler import (
     Chooser,
     Sample,
     TokenCounts,
+    bitmask,
     candidates,
+    edit,
     gumbel,
     penalize,
     sample,
@@ -129,6 +132,31 @@ def test_candidates_are_those_that_transformers_leaves(
     assert left.tolist() == (logits / temperature)[ids].tolist()
     if len(set(logits.tolist())) == len(logits):
         assert sorted(ids.tolist()) == theirs.isfinite().nonzero().flatten().tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=24, unique=True),
+    st.floats(0.1, 3.0),
+    st.integers(0, 30),
+    st.floats(0.01, 0.999),
+)
+def test_typical_tokens_are_those_of_transformers(
+    row: list[float], temperature: float, top_k: int, typical_p: float
+) -> None:
+    logits = torch.tensor(row, dtype=torch.float64)
+    sampling = replace(PLAIN, temperature=temperature, top_k=top_k, typical_p=typical_p)
+    filtered = warped(logits, replace(sampling, typical_p=1.0)).unsqueeze(0)
+    logprobs = filtered.log_softmax(-1).squeeze(0)
+    distance = (logprobs + logprobs.exp() @ logprobs.nan_to_num(neginf=0.0).neg()).abs()
+    nearest = distance.sort()
+    # Of tokens equally near theirs keeps all, ours the lowest ids; and rounding may decide.
+    assume(not bool((nearest.values.diff().nan_to_num(1.0) < 1e-9).any()))
+    reached = logprobs.exp()[nearest.indices].cumsum(-1)
+    assume(not bool(((reached - typical_p).abs() < 1e-9).any()))
+    theirs = TypicalLogitsWarper(typical_p)(torch.zeros(1, 1, dtype=torch.long), filtered)
+    ids, _ = candidates(logits, sampling)
+    assert sorted(ids.tolist()) == theirs.squeeze(0).isfinite().nonzero().flatten().tolist()
 
 
 @settings(max_examples=150, deadline=None)
@@ -310,3 +338,42 @@ def test_seeds_draw_with_the_same_probabilities_as_positions() -> None:
     tokens = torch.tensor([draw(logits, replace(PLAIN, seed=seed)) for seed in range(2000)])
     # 2 degrees of freedom: 27.6 once in a million.
     assert chi_square(tokens.bincount(minlength=3).double(), logits.softmax(-1)) < 27.6
+
+
+def biased(logits: Tensor, sampling: Sampling, forbidden: Sequence[int] = ()) -> Tensor:
+    chooser = Chooser(sampling, forbidden, len(logits))
+    return edit(logits, Choice(chooser, 0, chooser.allowed))
+
+
+def test_biases_are_added_and_bad_tokens_are_never_chosen() -> None:
+    logits = torch.arange(5.0)
+    sampling = replace(PLAIN, logit_bias=((1, 9.0), (4, -2.0), (3, 50.0)), bad_token_ids=(3,))
+    assert biased(logits, sampling).tolist() == [0.0, 10.0, 2.0, -math.inf, 2.0]
+    assert logits.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_nothing_but_allowed_tokens_is_chosen() -> None:
+    sampling = replace(PLAIN, allowed_token_ids=(0, 33, 39), bad_token_ids=(33,))
+    assert biased(torch.zeros(40), sampling).isfinite().nonzero().flatten().tolist() == [0, 39]
+
+
+def test_a_bias_comes_before_the_penalties() -> None:
+    chooser = chooser_of(replace(PLAIN, repetition_penalty=2.0, logit_bias=((0, -3.0),)), [0])
+    assert edit(torch.ones(2), Choice(chooser, 0)).tolist() == [-4.0, 1.0]
+
+
+def test_ends_are_forbidden_until_enough_is_written() -> None:
+    chooser = Chooser(replace(PLAIN, min_tokens=2), [1], 3)
+    chooser.count([0] * 9, generated=False)
+    seen = []
+    for _ in range(4):
+        seen.append(edit(torch.zeros(3), Choice(chooser, 0))[1].item())
+        chooser.count([0], generated=True)
+    assert seen == [-math.inf, -math.inf, 0.0, 0.0]
+
+
+@given(st.sets(st.integers(0, 99)))
+def test_a_bitmask_has_a_bit_for_each_token(token_ids: set[int]) -> None:
+    words = bitmask(token_ids, 100)
+    assert len(words) == 4
+    assert {i for i in range(128) if int(words[i // 32]) >> (i % 32) & 1} == token_ids

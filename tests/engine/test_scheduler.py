@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from tests.engine.wishes import Wish, scheduler_of, step, wish
+
 from tongwen.engine.blocks import BlockPool
 from tongwen.engine.scheduler import Scheduler, SchedulerConfig
 from tongwen.errors import BusyError, ConfigError

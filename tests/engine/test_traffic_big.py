@@ -17,27 +17,23 @@ class Everything(RuleBasedStateMachine):
     """Requests that begin alike arrive, fork, draft, are aborted and finish; every one must."""
 
     @initialize(
-        num_blocks=st.integers(2, 12),
-        block_size=st.integers(1, 4),
-        max_requests=st.integers(1, 5),
-        more=st.integers(0, 12),
+        blocks=st.tuples(st.integers(2, 12), st.integers(1, 4)),
+        most=st.tuples(st.integers(1, 5), st.integers(0, 12)),
         seed=st.integers(0, 999),
         prefix_cache=st.booleans(),
     )
     def begin(
         self,
-        num_blocks: int,
-        block_size: int,
-        max_requests: int,
-        more: int,
+        blocks: tuple[int, int],
+        most: tuple[int, int],
         seed: int,
         prefix_cache: bool,
     ) -> None:
         self.scheduler = scheduler_of(
-            blocks=num_blocks,
-            block_size=block_size,
-            requests=max_requests,
-            tokens=max_requests + more,
+            blocks=blocks[0],
+            block_size=blocks[1],
+            requests=most[0],
+            tokens=sum(most),
             prefix_cache=prefix_cache,
         )
         self.memory, self.random = Memory(self.scheduler), Random(seed)
@@ -56,9 +52,7 @@ class Everything(RuleBasedStateMachine):
         most = self.scheduler.pool.num_tokens
         tokens = data.draw(st.lists(st.sampled_from((0, 0, 0, 1)), min_size=1, max_size=most - 1))
         wanted = data.draw(st.integers(1, most - len(tokens)))
-        new = Wish(
-            tokens, wanted, priority=priority, caller=caller, salt=salt, may_reuse=may_reuse
-        )
+        new = Wish(tokens, wanted, priority=priority, caller=caller, salt=salt, may_reuse=may_reuse)
         self.alive.append(new)
         self.scheduler.add(new)
 
@@ -124,5 +118,5 @@ class Everything(RuleBasedStateMachine):
         assert self.scheduler.pool.num_free == self.scheduler.pool.num_blocks
 
 
-Everything.TestCase.settings = settings(max_examples=3000, stateful_step_count=50, deadline=None)
+Everything.TestCase.settings = settings(max_examples=2500, stateful_step_count=50, deadline=None)
 TestEverything = Everything.TestCase

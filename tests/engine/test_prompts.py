@@ -121,7 +121,7 @@ def preempted(engine: Engine, watched: Request) -> bool:
 
 @pytest.mark.parametrize("pooling", [None, "mean", "last"])
 def test_a_prompt_preempted_in_its_middle_is_looked_at_as_if_nothing_had_happened(
-    models: Models, make_engine: Make, run_all: Run, pooling: Pooling | None
+    models: Models, make_engine: Make, pooling: Pooling | None
 ) -> None:
     model = models["dense"]
     admission = None if pooling is None else Admission(pooling=pooling)
@@ -129,9 +129,7 @@ def test_a_prompt_preempted_in_its_middle_is_looked_at_as_if_nothing_had_happene
     undisturbed = lone.add(PROMPT, LOOK, admission)
     while lone.has_requests:
         lone.step()
-    engine = make_engine(
-        model, max_batch_tokens=4, max_requests=4, cache_tokens=48, block_size=1
-    )
+    engine = make_engine(model, max_batch_tokens=4, max_requests=4, cache_tokens=48, block_size=1)
     greedy = SamplingParams(temperature=0, max_tokens=14, ignore_eos=True)
     for token_id in (1, 2):
         engine.add([token_id] * 2, greedy)

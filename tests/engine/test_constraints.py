@@ -329,9 +329,7 @@ def test_one_completions_failure_leaves_the_others_of_its_prompt(
 def test_typical_sampling_keeps_to_typical_tokens(engine: Engine, run_all: Run) -> None:
     """What transformers keeps is tested beside the sampler; here, that the parameter arrives."""
     narrow = [
-        SamplingParams(
-            temperature=1.0, typical_p=1e-6, seed=seed, max_tokens=1, bad_token_ids=[EOS]
-        )
+        SamplingParams(temperature=1.0, typical_p=1e-6, seed=seed, max_tokens=1)
         for seed in range(12)
     ]
     assert len({done.token_ids[0] for done in run_all(engine, [PROMPT] * 12, narrow)}) == 1

@@ -8,6 +8,7 @@ import torch
 
 from tongwen.engine.admit import Admission
 from tongwen.engine.engine import Engine, EngineConfig
+from tongwen.engine.grammar import Grammars
 from tongwen.engine.llm import best_completions
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion
@@ -15,6 +16,8 @@ from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.model.config import Qwen2Config, Yarn
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer, byte_alphabet
+from tongwen.tokenizer.special import QWEN2_5
+from tongwen.tokenizer.train import train_tokenizer
 
 PRINTABLE, EOS, VOCAB = 95, 256, 264
 CONTEXT = 48
@@ -51,6 +54,26 @@ def tokenizer() -> Tokenizer:
     order = [*printable, *(byte for byte in alphabet if byte not in printable)]
     tokens = [alphabet[byte] for byte in order]
     return Tokenizer.from_vocabulary(tokens, [], control={"<|end|>": EOS}, num_rows=VOCAB)
+
+
+@pytest.fixture(scope="session")
+def words() -> Tokenizer:
+    """A trained vocabulary with all control tokens of Qwen2.5."""
+    texts = ['{"name": "value", "next": [1, 2.5, null], "a b": true}\n', "2024-01-01T00:00:00Z é"]
+    return train_tokenizer(texts * 9, 420, [token.text for token in QWEN2_5])
+
+
+@pytest.fixture(scope="session")
+def num_rows(words: Tokenizer) -> int:
+    """Rows of logits for `words`, some of them padding."""
+    return len(words) + 28
+
+
+@pytest.fixture(scope="session")
+def grammars(words: Tokenizer, num_rows: int) -> Grammars:
+    """Compiles constraints over `words`, with the ends of a Qwen2.5 instruct model."""
+    ends = [words.control["<|im_end|>"], words.control["<|endoftext|>"]]
+    return Grammars(words, num_rows=num_rows, eos_token_ids=ends)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.conftest import PRINTABLE, VOCAB
 
-from tongwen.engine.admit import Admission
 from tongwen.engine.engine import Engine
 from tongwen.engine.guards import LanguageGuard, LoopGuard
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, FinishReason, Request
+from tongwen.engine.request import Completion, FinishReason, Matcher, Request
 from tongwen.engine.sampler import bitmask
 from tongwen.errors import RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
@@ -95,6 +94,13 @@ def test_allowed_tokens_that_do_not_exist_end_that_request_alone(
     with pytest.raises(RequestError, match="after 0 tokens the parameters forbid every token"):
         nothing.completion()
     assert other.completion().token_ids == free.token_ids
+
+
+def constrained(engine: Engine, params: SamplingParams, matcher: Matcher) -> Request:
+    """A request that a matcher of the test holds."""
+    request = engine.add(PROMPT, params)
+    request.matcher = matcher
+    return request
 
 
 def run_out(engine: Engine) -> None:
@@ -256,7 +262,7 @@ def test_a_constraint_is_held_to_and_ends_the_completion(
     engine: Engine, free: Completion, temperature: float
 ) -> None:
     params = greedy(temperature=temperature, seed=2, max_tokens=30)
-    held = engine.add([1], params, Admission(matcher=Ascending(4)))
+    held = constrained(engine, params, Ascending(4))
     other = engine.add(PROMPT, greedy(ignore_eos=True))
     run_out(engine)
     done = held.completion()
@@ -267,7 +273,7 @@ def test_a_constraint_is_held_to_and_ends_the_completion(
 
 def test_a_constraint_and_allowed_tokens_hold_together(engine: Engine) -> None:
     params = greedy(allowed_token_ids=[80, 7, 30])
-    held = engine.add(PROMPT, params, Admission(matcher=Ascending(4)))
+    held = constrained(engine, params, Ascending(4))
     run_out(engine)
     with pytest.raises(RequestError, match="forbid every token"):
         held.completion()
@@ -287,7 +293,7 @@ def test_a_constraint_and_allowed_tokens_hold_together(engine: Engine) -> None:
 def test_a_failing_constraint_ends_its_own_request_alone(
     engine: Engine, free: Completion, moment: tuple[str, int], error: Exception, said: str
 ) -> None:
-    failing = engine.add(PROMPT, greedy(), Admission(matcher=Failing(*moment, error)))
+    failing = constrained(engine, greedy(), Failing(*moment, error))
     others = [engine.add(PROMPT, greedy(ignore_eos=True)) for _ in range(2)]
     run_out(engine)
     with pytest.raises(RequestError, match=said):

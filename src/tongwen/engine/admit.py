@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+from tongwen.engine.constraint import Constraint
 from tongwen.engine.guards import guards_for
 from tongwen.engine.params import Sampling, SamplingDefaults, SamplingParams
 from tongwen.engine.request import Matcher, Pooling, Request
@@ -31,9 +32,6 @@ class Admission:
     adapter: int = -1
     """The LoRA adapter; -1: none."""
 
-    matcher: Matcher | None = None
-    """Holds the completion to a constraint."""
-
     pooling: Pooling | None = None
     """Make one vector of the prompt's hidden states."""
 
@@ -50,6 +48,10 @@ class House(Protocol):
     @property
     def most_tokens(self) -> int:
         """Tokens that one request may have, prompt and completion together."""
+        ...
+
+    def matcher_for(self, constraint: Constraint) -> Matcher:
+        """What holds one completion to a constraint."""
         ...
 
     def next_id(self) -> int:
@@ -153,7 +155,7 @@ def _request(
         adapter=admission.adapter,
         root_key=house.root_key(admission.adapter, salt),
         guards=guards_for(params),
-        matcher=admission.matcher,
+        matcher=None if params.constraint is None else house.matcher_for(params.constraint),
         pooling=admission.pooling,
         num_prompt_logprobs=params.prompt_logprobs,
         num_wanted=params.n,

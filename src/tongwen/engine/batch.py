@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,10 +46,16 @@ class Batch:
         block_size: int,
         device: torch.device,
     ) -> None:
+        self._staged: list[tuple[np.ndarray, Tensor]] = []
+
         def whole(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.long, device=device)
+            staged = np.zeros(shape, np.int64)
+            # On a CPU the two share their memory.
+            self._staged.append((staged, torch.from_numpy(staged).to(device)))
+            return self._staged[-1][1]
 
         self.block_size = block_size
+        # In the order of `_write`.
         self.token_ids, self.positions, self.slots = (whole(max_tokens) for _ in range(3))
         self.adapters, self.sample_rows = whole(max_tokens), whole(max_tokens)
         self.starts, self.context_lens = whole(max_requests + 1), whole(max_requests)
@@ -62,8 +69,9 @@ class Batch:
         positions: list[int] = []
         slots: list[int] = []
         adapters: list[int] = []
-        starts = [0]
+        starts, context_lens = [0], list[int]()
         rows: list[int] = []
+        block_tables = self._staged[-1][0]
         parts: list[Part] = []
         for index, chunk in enumerate(chunks):
             request = chunk.request
@@ -75,22 +83,14 @@ class Batch:
             slots += self._slots(request.block_table, new)
             adapters += [request.adapter] * chunk.num_tokens
             starts.append(len(token_ids))
-            self.context_lens[index] = new.stop
-            _write(self.block_tables[index], request.block_table)
+            context_lens.append(new.stop)
+            block_tables[index, : len(request.block_table)] = request.block_table
             wanted = self._wanted(chunk, request, len(token_ids))
             parts.append(
                 Part(chunk, request, starts[-2], range(len(rows), len(rows) + len(wanted)))
             )
             rows += wanted
-        for target, values in (
-            (self.token_ids, token_ids),
-            (self.positions, positions),
-            (self.slots, slots),
-            (self.adapters, adapters),
-            (self.starts, starts),
-            (self.sample_rows, rows),
-        ):
-            _write(target, values)
+        self._write(token_ids, positions, slots, adapters, rows, starts, context_lens)
         self.num_tokens, self.num_requests = len(token_ids), len(chunks)
         self.num_samples = len(rows)
         self.is_adapted = any(adapter >= 0 for adapter in adapters)
@@ -99,19 +99,20 @@ class Batch:
         self.is_decode = rows == list(range(len(token_ids))) and not looks
         return parts
 
-    def _wanted(self, chunk: Chunk, request: Request, end: int) -> list[int]:
-        """Rows after which a token is sampled, the last one once for each completion of it."""
+    def _wanted(self, chunk: Chunk, request: Request, end: int) -> range:
+        """Rows after which a token is sampled: the last known one, and each draft."""
         if not chunk.is_last or not request.max_tokens:
-            return []
-        if request.followers:
-            return [end - 1] * (1 + len(request.followers))
-        return list(range(end - 1 - chunk.num_drafts, end))
+            return range(0)
+        return range(end - 1 - chunk.num_drafts, end)
+
+    def _write(self, *lists: list[int]) -> None:
+        """Put each list at the front of its tensor."""
+        for (staged, _), values in zip(self._staged, lists, strict=False):  # the last is written
+            staged[: len(values)] = values
+        if self.token_ids.device.type != "cpu":
+            for staged, tensor in self._staged:
+                tensor.copy_(torch.from_numpy(staged))
 
     def _slots(self, block_table: list[int], positions: range) -> list[int]:
         size = self.block_size
         return [block_table[position // size] * size + position % size for position in positions]
-
-
-def _write(target: Tensor, values: list[int]) -> None:
-    """Copy `values` to the front of `target`."""
-    target[: len(values)] = torch.tensor(values, dtype=target.dtype)

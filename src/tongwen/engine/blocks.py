@@ -54,9 +54,9 @@ class BlockPool:
         """Blocks that `num_tokens` take."""
         return -(-num_tokens // self.block_size)
 
-    def is_shared(self, block: int) -> bool:
-        """Whether a block has several holders, so that none may write to it."""
-        return self._holders[block] > 1
+    def may_write(self, block: int) -> bool:
+        """Whether a block has one holder and cannot be found by others."""
+        return self._holders[block] == 1 and block not in self._key_of
 
     def allocate(self, count: int) -> list[int]:
         """Take `count` blocks: free ones, lowest first, then the idle ones unused for longest.

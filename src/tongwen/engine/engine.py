@@ -2,20 +2,23 @@
 
 import contextlib
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from tongwen.engine.admit import Admission, admit
 from tongwen.engine.batch import Batch, Part
 from tongwen.engine.blocks import BlockPool
-from tongwen.engine.cache import PagedKV, TiledKV
+from tongwen.engine.constraint import Constraint
 from tongwen.engine.params import SamplingDefaults, SamplingParams
 from tongwen.engine.prompts import look_at_prompt
-from tongwen.engine.request import Request
-from tongwen.engine.runner import Runner, is_recordable
+from tongwen.engine.request import Matcher, Request
+from tongwen.engine.runner import runner_for
 from tongwen.engine.sampler import Sample, choose
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 from tongwen.engine.speculate import Proposer
@@ -25,6 +28,11 @@ from tongwen.kernels.machine import torch_on_one_thread
 from tongwen.kernels.sampling import NONE_ALLOWED, NOT_FINITE
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
+
+if TYPE_CHECKING:
+    from tongwen.engine.grammar import Grammars
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +90,9 @@ class Engine:
         blocks = -(-config.cache_tokens // config.block_size)
         pool = BlockPool(blocks, config.block_size)
         self.scheduler = Scheduler(config.scheduler, pool)
-        self.runner = runner_for(model, blocks, config)
+        self.runner = runner_for(
+            model, num_blocks=blocks, block_size=config.block_size, context=config.context
+        )
         self.batch = Batch(
             max_tokens=config.scheduler.max_batch_tokens,
             max_requests=config.scheduler.max_requests,
@@ -92,6 +102,7 @@ class Engine:
         )
         self.is_native = model.machine is not None
         self.proposers: Sequence[Proposer] = ()
+        self._drafted_by: dict[int, Proposer] = {}
         self._ids = itertools.count()
 
     @property
@@ -144,7 +155,7 @@ class Engine:
             for part in parts:
                 if part.request.looks_at_prompt and not part.request.token_ids:
                     look_at_prompt(self.runner, part, hidden)
-        moved = self._sample([part for part in parts if part.samples], logits)
+        moved = self._sample(parts, logits)
         return [*moved, *self._advance(parts)]
 
     def _draft(self) -> None:
@@ -154,12 +165,16 @@ class Engine:
             for request in self.scheduler.running
             if isinstance(request, Request) and request.num_computed == request.num_tokens - 1
         ]
+        self._drafted_by.clear()
         for proposer in self.proposers:
             proposer.propose([request for request in decoding if not request.draft_ids])
+            for request in decoding:
+                if request.draft_ids:
+                    self._drafted_by.setdefault(request.request_id, proposer)
 
     def _sample(self, parts: list[Part], logits: Tensor) -> list[Request]:
         """Choose tokens: one for each request, and one more for each draft that proves right."""
-        turns = [turn for part in parts for turn in turns_of(part)]
+        turns = turns_of(parts)
         moved = [turn.request for turn in turns]
         while turns:
             ready, choices = readings(turns)
@@ -214,12 +229,10 @@ class Engine:
         if drafted:
             right = max(request.num_tokens - 1 - computed, 0)
             computed += right
-            for proposer in self.proposers:
-                proposer.learn(request, chunk.num_drafts, right)
+            self._drafted_by[request.request_id].learn(request, chunk.num_drafts, right)
         self.scheduler.advance(chunk, computed)
         followers, request.followers = request.followers, []
         for follower in followers:
-            follower.num_cached_tokens = request.num_computed
             if not follower.is_finished:
                 self.scheduler.fork(request, follower)
 
@@ -243,6 +256,25 @@ class Engine:
         """Tokens that one request may have, prompt and completion together."""
         return min(self.config.context, self.scheduler.pool.num_tokens)
 
+    def matcher_for(self, constraint: Constraint) -> Matcher:
+        """What holds one completion to a constraint; grammars are compiled once.
+
+        Raises:
+            RequestError: The constraint is malformed, too large, or cannot be enforced.
+        """
+        grammar = self._grammars.compile(constraint)
+        for warning in grammar.warnings:
+            log.warning("%s", warning)
+        return grammar.matcher()
+
+    @cached_property
+    def _grammars(self) -> "Grammars":
+        # Imported when first asked for: most answers have no constraint.
+        from tongwen.engine.grammar import Grammars
+
+        eos = sorted(self.eos_token_ids)
+        return Grammars(self.tokenizer, num_rows=self.vocab_size, eos_token_ids=eos)
+
     def next_id(self) -> int:
         """A number that no other request has."""
         return next(self._ids)
@@ -256,27 +288,6 @@ class Engine:
         """What cached blocks depend on besides the tokens up to them."""
         parts = (self.identity, str(self.weights_version), str(adapter), salt)
         return blake2b("\0".join(parts).encode(), digest_size=16).digest()
-
-
-def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -> Runner:
-    """A runner with the cache that suits the model: a packed one is native throughout."""
-    packed = model.machine
-    if packed is None:
-        weight = model.model.norm.weight
-        cache = PagedKV(
-            model.config,
-            num_blocks=num_blocks,
-            block_size=config.block_size,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-        return Runner(model, cache)
-    if config.block_size != TiledKV.BLOCK_SIZE:
-        raise ConfigError(
-            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {config.block_size}"
-        )
-    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
-    return Runner(model, tiled, packed if is_recordable(model) else None)
 
 
 def _not_finite(position: int, damage: str | None) -> CheckpointError:

@@ -4,10 +4,10 @@ import itertools
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from tongwen.checkpoint.load import (
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
 from tongwen.engine.admit import Admission
+from tongwen.engine.constraint import ToolCalls, ToolChoice
+from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
@@ -30,25 +33,13 @@ from tongwen.engine.prompts import pooled
 from tongwen.engine.request import Completion, Pooling, Request
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
-from tongwen.errors import RequestError
+from tongwen.errors import ConfigError, RequestError
 from tongwen.tokenizer.chat import ChatFormat
+from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.template import chat_format
+from tongwen.tokenizer.tool_stream import parse_tool_calls
 
 Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delta:
-    """A piece of a completion that is being written."""
-
-    text: str
-    """What became certain since the last piece; may be empty."""
-
-    token_id: int
-    """The token that was sampled."""
-
-    completion: Completion | None
-    """With the last piece, the whole."""
 
 
 class LLM:
@@ -61,6 +52,8 @@ class LLM:
         device: `auto`, `cpu`, `cuda` ...
         speculate: Guess tokens that came before in the same text and verify several at once: faster
             where a text is edited or quoted, and the same tokens.
+        draft: A smaller model of the same family that guesses for this one: the same tokens, sooner
+            where its guesses are right.  It lends its weights and is not asked itself meanwhile.
         prefix_cache: Keep what was computed of a prompt for others that begin alike.
         context: Most tokens of a prompt and its completion; `None`: what the model was trained
             for, at most 32,768, less where memory is short.
@@ -79,6 +72,7 @@ class LLM:
         device: str = "auto",
         context: int | None = None,
         speculate: bool = True,
+        draft: "LLM | None" = None,
         prefix_cache: bool = True,
         home: Path | None = None,
     ) -> None:
@@ -102,7 +96,7 @@ class LLM:
         self.model = load_model(source, self.plan, self.device)
         self.engine = self._engine(prefix_cache)
         if speculate and self.engine.is_native:  # elsewhere rows of other numbers are other bits
-            self.engine.proposers = (PromptLookup(),)
+            self.engine.proposers = (PromptLookup(), *self._drafts(draft))
         self.load_s = time.perf_counter() - started
 
     @cached_property
@@ -132,6 +126,8 @@ class LLM:
         params: SamplingParams | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str = "auto",
+        parallel_tool_calls: bool = True,
     ) -> Completion:
         """Answer a conversation.
 
@@ -139,13 +135,50 @@ class LLM:
             messages: `{"role": ..., "content": ...}`, as OpenAI's API has them.  Where the last
                 one is the assistant's, it is continued.
             params: How to sample; `None`: as the checkpoint recommends.
-            tools: Functions that the model may call, as OpenAI's API has them.
+            tools: Functions that the model may call, as OpenAI's API has them; `tool_calls` reads
+                the calls from the answer.
+            tool_choice: `auto`, `required`, `none`, or the name of the one that must be called.
+            parallel_tool_calls: Whether an answer may hold more than one call.
 
         Raises:
             TokenizerError: The conversation is malformed, or the model has no chat format.
             RequestError: It does not fit the context.
         """
+        params = params or SamplingParams()
+        if tools:
+            params = self._calling(params, tools, tool_choice, parallel_tool_calls)
         return self.generate([self.render(messages, tools=tools)], params)[0]
+
+    def tool_calls(
+        self, text: str, tools: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, list[ToolCall]]:
+        """What an answer says, and the calls that it makes."""
+        form = self.chat_format.tool_form
+        names = [tool["function"]["name"] for tool in tools]
+        return (text, []) if form is None else parse_tool_calls(text, form, names)
+
+    def _calling(
+        self,
+        params: SamplingParams,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str,
+        parallel: bool,
+    ) -> SamplingParams:
+        """Parameters that hold calls of `tools` to their schemas."""
+        form = self.chat_format.tool_form
+        if form is None:
+            raise RequestError(f"`{self.name}` has no form for tool calls")
+        if params.constraint is not None:
+            raise RequestError("`constraint` and `tools` exclude each other", hint="give one")
+        named = None if choice in get_args(ToolChoice) else choice
+        calls = ToolCalls(
+            tools=tools,
+            form=form,
+            choice="required" if named is not None else cast(ToolChoice, choice),
+            name=named,
+            parallel=parallel,
+        )
+        return replace(params, constraint=calls)
 
     def render(
         self,
@@ -213,23 +246,18 @@ class LLM:
             RequestError: The prompt is empty or does not fit.
             CheckpointError: The logits are not finite.
         """
-        request = self.engine.add(self._ids(prompt), params or SamplingParams())
-        sent = told = 0
+        params = params or SamplingParams()
+        if params.num_samples > 1:
+            raise RequestError(f"`n` is {params.num_samples}, but one completion can be streamed")
+        request = self.engine.add(self._ids(prompt), params)
+        listener = Listener(request)
         try:
-            while told < len(request.token_ids) or not request.is_finished:
-                if told == len(request.token_ids):
-                    self.engine.step()
-                    continue
-                told += 1
+            while not listener.is_over:
                 # Whoever else steps this engine moves this request on too.
-                if told < len(request.token_ids):
-                    yield Delta(text="", token_id=request.token_ids[told - 1], completion=None)
-                    continue
-                text, sent = request.text[sent:], len(request.text)
-                done = request.completion() if request.is_finished else None
-                yield Delta(text=text, token_id=request.token_ids[-1], completion=done)
-            if request.error is not None:
-                raise request.error
+                news = listener.news()
+                if not news:
+                    self.engine.step()
+                yield from news
         finally:
             self.engine.abort(request)
 
@@ -276,6 +304,21 @@ class LLM:
         if len(params) != len(prompts):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters")
         return params
+
+    def _drafts(self, draft: "LLM | None") -> list[DraftModel]:
+        """The small model behind a cache of its own, as large as this one's.
+
+        Raises:
+            ConfigError: Its tokens are not this model's.
+        """
+        if draft is None:
+            return []
+        if draft.tokenizer.digest != self.tokenizer.digest:
+            raise ConfigError(
+                f"`{draft.name}` cannot draft for `{self.name}`: their vocabularies differ"
+            )
+        cost = draft.plan.weights_bytes / self.plan.weights_bytes
+        return [draft_model(draft.model, self.engine, cost=cost)]
 
     def _engine(self, prefix_cache: bool) -> Engine:
         turns = self.chat_format.stop_ids if self.is_chat else ()

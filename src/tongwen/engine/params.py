@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from tongwen.engine.constraint import Constraint
 from tongwen.errors import RequestError
 
 Number = TypeVar("Number", int, float)
@@ -123,6 +124,9 @@ class SamplingParams:
     language_guard: Sequence[str] = ()
     """End a completion that leaves these scripts, `Latin` or `Han` (finish reason `language`)."""
 
+    constraint: Constraint | None = None
+    """What form the text must have: JSON, a schema, a regular expression, a choice, calls ..."""
+
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             value = getattr(self, name)
@@ -140,6 +144,11 @@ class SamplingParams:
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise RequestError(
                 f"`min_tokens` ({self.min_tokens}) is above `max_tokens` ({self.max_tokens})"
+            )
+        if self.constraint is not None and (self.ignore_eos or self.min_tokens):
+            raise RequestError(
+                "a completion under a `constraint` ends when that is fulfilled: neither "
+                "`ignore_eos` nor `min_tokens` goes with it"
             )
         if self.best_of is not None and self.best_of < self.n:
             raise RequestError(f"`best_of` ({self.best_of}) is below `n` ({self.n})")

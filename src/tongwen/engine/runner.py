@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tongwen.engine.batch import Batch
 from tongwen.engine.cache import PagedKV, TiledKV
+from tongwen.errors import ConfigError
 from tongwen.kernels.machine import Machine, Recording, Ring
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead, PackedLanguageHead
@@ -148,3 +149,36 @@ def ring_values(config: Qwen2Config) -> int:
     block = 6 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * config.intermediate_size
     # The head reads the last norm while it writes logits: neither may take the other's place.
     return 2 * (block + 16 * 16) + config.hidden_size + 2 * config.vocab_size
+
+
+def runner_for(
+    model: Qwen2ForCausalLM, *, num_blocks: int, block_size: int, context: int
+) -> Runner:
+    """A runner with the cache that suits the model: a packed one is native throughout.
+
+    Args:
+        model: Ready to run.
+        num_blocks: Blocks of the cache.
+        block_size: Tokens of one block.
+        context: Most tokens of one request.
+
+    Raises:
+        ConfigError: The native kernels know no blocks of this size.
+    """
+    packed = model.machine
+    if packed is None:
+        weight = model.model.norm.weight
+        cache = PagedKV(
+            model.config,
+            num_blocks=num_blocks,
+            block_size=block_size,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+        return Runner(model, cache)
+    if block_size != TiledKV.BLOCK_SIZE:
+        raise ConfigError(
+            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {block_size}"
+        )
+    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=context)
+    return Runner(model, tiled, packed if is_recordable(model) else None)

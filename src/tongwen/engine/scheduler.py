@@ -110,12 +110,15 @@ class Scheduler:
         self.waiting.add(request)
 
     def fork(self, parent: Schedulable, child: Schedulable) -> None:
-        """Let `child`, whose tokens begin like `parent`'s, go on from what is computed of those."""
+        """Let `child`, whose tokens begin like `parent`'s, go on from what is computed of those.
+
+        Its last token is left to it: that is where its own first sample comes from.
+        """
         if len(self.running) >= self.config.max_requests:
             self.waiting.put_back(child)
             return
         child.block_table = list(parent.block_table)
-        child.num_computed = parent.num_computed
+        child.num_computed = min(parent.num_computed, child.num_tokens - 1)
         self.pool.share(child.block_table)
         self.running.append(child)
 
@@ -222,11 +225,9 @@ class Scheduler:
         return max(lacking, 0) + (self._shared_tail(request) is not None)
 
     def _shared_tail(self, request: Schedulable) -> int | None:
-        """Place of the block that `request` would write on in, where others read it."""
-        place, offset = divmod(request.num_computed, self.pool.block_size)
-        if not offset or not self.pool.is_shared(request.block_table[place]):
-            return None
-        return place
+        """Place of the block that `request` would write to, where others read it."""
+        place, table = request.num_computed // self.pool.block_size, request.block_table
+        return None if place >= len(table) or self.pool.may_write(table[place]) else place
 
     def _grow(self, request: Schedulable, num_tokens: int) -> None:
         shared = self._shared_tail(request)

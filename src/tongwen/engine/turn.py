@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,11 +48,9 @@ class Turn:
         return replace(self, row=self.row + 1, depth=self.depth + 1)
 
 
-def turns_of(part: Part) -> list[Turn]:
-    """Who samples from a part's rows: its request, and whoever shares its prompt."""
-    everyone = [part.request, *part.request.followers]
-    rows = zip(everyone, part.samples, strict=False)  # further rows are for drafts
-    return [Turn(request, part, row) for request, row in rows if not request.is_finished]
+def turns_of(parts: Sequence[Part]) -> list[Turn]:
+    """The first turn of each request whose last token was computed."""
+    return [Turn(part.request, part, part.samples[0]) for part in parts if part.samples]
 
 
 def readings(turns: list[Turn]) -> tuple[list[Turn], list[Choice]]:

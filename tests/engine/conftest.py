@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from tongwen.engine.admit import Admission
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.grammar import Grammars
+from tongwen.engine.llm import best_completions
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion
 from tongwen.engine.scheduler import SchedulerConfig
@@ -133,6 +135,8 @@ def make_engine(tokenizer: Tokenizer) -> Callable[..., Engine]:
         block_size: int = 4,
         max_batch_tokens: int = 512,
         max_requests: int = 64,
+        max_waiting: int | None = None,
+        prefix_cache: bool = True,
     ) -> Engine:
         return Engine(
             model,
@@ -144,7 +148,10 @@ def make_engine(tokenizer: Tokenizer) -> Callable[..., Engine]:
                 cache_tokens=cache_tokens,
                 block_size=block_size,
                 scheduler=SchedulerConfig(
-                    max_batch_tokens=max_batch_tokens, max_requests=max_requests
+                    max_batch_tokens=max_batch_tokens,
+                    max_requests=max_requests,
+                    max_waiting=max_waiting,
+                    prefix_cache=prefix_cache,
                 ),
             ),
         )
@@ -157,14 +164,19 @@ def run_all() -> Run:
     """Runs requests to their ends, checking the engine's invariants after every step."""
 
     def run(
-        engine: Engine, prompts: Sequence[list[int]], params: Sequence[SamplingParams]
+        engine: Engine,
+        prompts: Sequence[list[int]],
+        params: Sequence[SamplingParams],
+        admissions: Sequence[Admission | None] | None = None,
     ) -> list[Completion]:
-        requests = [engine.add(p, asked) for p, asked in zip(prompts, params, strict=True)]
+        asked = zip(prompts, params, admissions or [None] * len(prompts), strict=True)
+        groups = [engine.add(*one) for one in asked]
+        everyone = [[leader, *leader.followers] for leader in groups]
         while engine.has_requests:
             engine.step()
             engine.scheduler.check()
-        assert not engine.counts
+        assert not [*engine.scheduler.waiting, *engine.scheduler.running]
         assert engine.scheduler.pool.num_free == engine.scheduler.pool.num_blocks
-        return [request.completion() for request in requests]
+        return [best_completions(requests) for requests in everyone]
 
     return run

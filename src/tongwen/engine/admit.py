@@ -84,6 +84,11 @@ def admit(
         )
     if admission.adapter >= 0:
         raise RequestError(f"no adapter {admission.adapter} is loaded")
+    if looks_only and params.num_samples > 1:
+        raise RequestError(
+            f"{params.num_samples} completions are asked for, but none is to be written",
+            hint="ask for one, or raise `max_tokens`",
+        )
     max_tokens = 0 if looks_only else room if params.max_tokens is None else params.max_tokens
     sampling = params.resolve(house.defaults, seed=secrets.randbits(63))
     if params.num_samples > 1 and sampling.temperature == 0:
@@ -96,6 +101,9 @@ def admit(
         for chooser in _choosers(house, prompt_ids, params, sampling)
     )
     leader.followers = followers
+    for follower in followers:  # the prompt is looked at once for all
+        follower.prompt_logprobs = leader.prompt_logprobs
+        follower.prompt_top_logprobs = leader.prompt_top_logprobs
     return leader
 
 

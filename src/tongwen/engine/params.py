@@ -192,7 +192,7 @@ class SamplingParams:
             seed=_or(self.seed, seed),
             logprobs=self.logprobs,
             min_tokens=self.min_tokens,
-            logit_bias=tuple(self.logit_bias.items()),
+            logit_bias=tuple((token, float(bias)) for token, bias in self.logit_bias.items()),
             bad_token_ids=tuple(self.bad_token_ids),
             allowed_token_ids=_tuple(self.allowed_token_ids),
         )

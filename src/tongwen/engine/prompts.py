@@ -21,15 +21,18 @@ def look_at_prompt(runner: Runner, part: Part, hidden: Float[Tensor, "tokens dim
 
 
 def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows dim"]) -> None:
-    """Append the log-probability of the token after each row, where the prompt has one."""
-    if not request.prompt_logprobs:
-        request.prompt_logprobs.append(None)
-        request.prompt_top_logprobs.append(None)
-    done = len(request.prompt_logprobs)
-    targets = request.prompt_ids[done : done + len(rows)]
-    rows = rows[: len(targets)]
+    """Note the log-probability of the token after each row, where the prompt has one.
+
+    What is noted of these places already is replaced: a preempted prompt is computed again.
+    """
+    first = request.num_computed
+    if not first:
+        request.prompt_logprobs[:] = request.prompt_top_logprobs[:] = [None]
+    del request.prompt_logprobs[first + 1 :], request.prompt_top_logprobs[first + 1 :]
+    targets = request.prompt_ids[first + 1 : first + 1 + len(rows)]
     if not targets:
         return
+    rows = rows[: len(targets)]
     wanted = torch.tensor(targets, device=rows.device)
     request.prompt_logprobs += runner.logprobs(rows, wanted).tolist()
     if request.num_prompt_logprobs:
@@ -49,8 +52,9 @@ def pool(request: Request, rows: Float[Tensor, "rows dim"]) -> None:
         request.pooled = rows[-1].to(torch.float32)
         return
     wide = rows.to(torch.float64)
-    so_far = torch.zeros_like(wide[:1]) if request.pooled is None else request.pooled.unsqueeze(0)
-    request.pooled = torch.cat((so_far, wide)).cumsum(0)[-1]
+    if not request.num_computed or request.pooled is None:
+        request.pooled = torch.zeros_like(wide[0])
+    request.pooled = torch.cat((request.pooled.unsqueeze(0), wide)).cumsum(0)[-1]
 
 
 def pooled(request: Request) -> Float[Tensor, " dim"]:

@@ -24,16 +24,17 @@ T = TypeVar("T", bound=Queued)
 class FairQueue(Generic[T]):
     """Waiting requests: the lowest `priority` first, within it the caller served least.
 
-    Every caller has a clock that counts the tokens of its requests that were taken; the one whose
-    clock is furthest behind is next, and within a caller the first that came.  Someone who was
-    away starts at the clock of the callers that wait, so nobody saves up turns (start-time fair
-    queueing, Goyal et al., 1996).  Whoever is put back goes before all of its own priority.
+    At each priority every caller has a clock that counts the tokens of its requests that were
+    taken; the one whose clock is furthest behind is next, and within a caller the first that came.
+    Someone who was away starts at the clock of the callers that wait, so nobody saves up turns
+    (start-time fair queueing, Goyal et al., 1996).  Whoever is put back goes before all of its own
+    priority.
     """
 
     def __init__(self) -> None:
         self._returned: dict[int, deque[T]] = {}
         self._callers: dict[tuple[int, str], deque[T]] = {}
-        self._clocks: dict[str, int] = {}
+        self._clocks: dict[tuple[int, str], int] = {}
 
     def __len__(self) -> int:
         return sum(map(len, (*self._returned.values(), *self._callers.values())))
@@ -44,12 +45,11 @@ class FairQueue(Generic[T]):
 
     def add(self, request: T) -> None:
         """Queue a new request."""
-        waiting = {caller for _, caller in self._callers}
-        if request.caller not in waiting:
-            present = [self._clocks[caller] for caller in waiting]
-            least = min(present, default=max(self._clocks.values(), default=0))
-            self._clocks[request.caller] = max(self._clocks.get(request.caller, 0), least)
-        self._callers.setdefault((request.priority, request.caller), deque()).append(request)
+        key = request.priority, request.caller
+        if key not in self._callers:
+            present = [self._clocks[other] for other in self._callers if other[0] == key[0]]
+            self._clocks[key] = max(self._clocks.get(key, 0), min(present, default=0))
+        self._callers.setdefault(key, deque()).append(request)
 
     def put_back(self, request: T) -> None:
         """Queue a request that had begun, before all others of its priority."""
@@ -65,7 +65,8 @@ class FairQueue(Generic[T]):
         queue = self._next()
         assert queue is not None, "nobody waits"
         request = queue.popleft()
-        self._clocks[request.caller] = self._clocks.get(request.caller, 0) + request.num_tokens
+        key = request.priority, request.caller
+        self._clocks[key] = self._clocks.get(key, 0) + request.num_tokens
         self._tidy()
         return request
 
@@ -85,12 +86,12 @@ class FairQueue(Generic[T]):
         best = min(priorities)
         if best in self._returned:
             return self._returned[best]
-        callers = [caller for priority, caller in self._callers if priority == best]
-        return self._callers[best, min(callers, key=self._clocks.__getitem__)]
+        here = [key for key in self._callers if key[0] == best]
+        return self._callers[min(here, key=self._clocks.__getitem__)]
 
     def _tidy(self) -> None:
         """Drop empty queues, and the clocks where nobody waits: they mean nothing then."""
         self._returned = {key: queue for key, queue in self._returned.items() if queue}
         self._callers = {key: queue for key, queue in self._callers.items() if queue}
-        if not self._callers:
-            self._clocks.clear()
+        busy = {priority for priority, _ in self._callers}
+        self._clocks = {key: clock for key, clock in self._clocks.items() if key[0] in busy}

@@ -167,6 +167,7 @@ def choose(
     tops = _tops(logits, choices)
     specs = np.zeros(len(choices), ROW)
     for index, (chooser, position, allowed) in enumerate(choices):
+        assert allowed is None or 32 * len(allowed) >= num_tokens, "a mask covers every token"
         chooser.describe(specs[index : index + 1].reshape(()), position, allowed)
     chosen = native.sample(logits, specs, num_tokens)
     return [

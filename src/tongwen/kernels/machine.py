@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import os
+import platform
 import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -23,8 +24,11 @@ from torch import Tensor
 from tongwen.errors import ConfigError
 from tongwen.kernels.sampling import CHOSEN, ROW
 
-INSTRUCTION_SETS = ("avx512", "avx2", "portable")
-"""Values of `TONGWEN_ISA`: the best that may be used."""
+_X86 = ("avx512", "avx2", "portable")
+_ARM = ("neon", "portable")
+
+INSTRUCTION_SETS = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
+"""Values of `TONGWEN_ISA` on each kind of processor, the best first: the best that may be used."""
 
 FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
 """Weight formats with native products, in the order of their numbers."""
@@ -334,16 +338,23 @@ def torch_on_one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Values of `TONGWEN_ISA` on this kind of processor, the best first."""
+    return INSTRUCTION_SETS.get(platform.machine().lower(), ("portable",))
+
+
 @functools.cache
 def machine() -> Machine | None:
     """The native kernels, or `None` where there are none or they are switched off."""
     asked = os.environ.get("TONGWEN_KERNELS", "native")
     if asked not in ("native", "plain"):
         raise ConfigError(f"`TONGWEN_KERNELS` must be `native` or `plain`, not `{asked}`")
-    most = os.environ.get("TONGWEN_ISA", INSTRUCTION_SETS[0])
-    if most not in INSTRUCTION_SETS:
+    possible = instruction_sets()
+    most = os.environ.get("TONGWEN_ISA", possible[0])
+    if most not in possible:
         raise ConfigError(
-            f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`"
+            f"`TONGWEN_ISA` must be one of {', '.join(possible)} on this kind of processor "
+            f"(`{platform.machine()}`), not `{most}`"
         )
     if asked == "plain":
         return None

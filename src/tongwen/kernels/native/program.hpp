@@ -20,7 +20,7 @@ struct Program {
 // The kernels that this processor runs best, and the threads that run them.
 class Machine {
  public:
-  // `most` bounds the instruction set: "avx512", "avx2" or "portable".
+  // `most` bounds the instruction set: "avx512", "avx2", "neon" or "portable".
   Machine(const char* most, int threads);
 
   const char* isa() const { return kernels_.name; }

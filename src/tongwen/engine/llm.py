@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tongwen.checkpoint.kept import Kept
 from tongwen.checkpoint.load import (
     Weights,
     load_model,
@@ -85,7 +86,7 @@ class LLM:
         )
         self.tokenizer = source.tokenizer(store.home / "tokenizers")
         self.generation = source.generation
-        self.model = load_model(source, self.plan, self.device)
+        self.model = load_model(source, self.plan, self.device, Kept(store.home))
         self.engine = self._engine()
         self.load_s = time.perf_counter() - started
 

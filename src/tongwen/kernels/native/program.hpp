@@ -27,7 +27,7 @@ class Machine {
   // Performs an operation and, while recording, notes it down.
   void perform(const Operation& operation);
   void replay(const Program& program);
-  void pack(Format format, const uint8_t* source, int rows, int columns, uint8_t* panels);
+  void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
   // What this thread performs from now on is noted down; others go on unnoted.
   void record();

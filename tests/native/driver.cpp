@@ -128,7 +128,7 @@ Weights weights_of(Format format, int rows, int columns, Threads& threads) {
   Weights made{format, rows, columns, aligned(layout_of(format).panel_bytes(columns) * panels)};
   threads.pool.run([&](Team& team) {
     for (int panel; (panel = team.take()) < panels;)
-      pack_panel(format, stored.data(), rows, columns, panel * kPanelRows, made.panels.get() + panel * made.panel_bytes());
+      pack_panel(format, format, stored.data(), rows, columns, panel * kPanelRows, made.panels.get() + panel * made.panel_bytes());
   });
   return made;
 }

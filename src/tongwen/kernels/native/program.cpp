@@ -128,12 +128,12 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
   });
 }
 
-void Machine::pack(Format format, const uint8_t* source, int rows, int columns, uint8_t* panels) {
+void Machine::pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels) {
   std::lock_guard<std::mutex> lock(busy_);
   const size_t bytes = layout_of(format).panel_bytes(columns);
   const int count = (rows + kPanelRows - 1) / kPanelRows;
   pool_.run([&](Team& team) {
-    for (int panel; (panel = team.take()) < count;) pack_panel(format, source, rows, columns, panel * kPanelRows, panels + panel * bytes);
+    for (int panel; (panel = team.take()) < count;) pack_panel(format, stored, source, rows, columns, panel * kPanelRows, panels + panel * bytes);
   });
 }
 

@@ -10,6 +10,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include "pack.hpp"
+#include "probe.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -58,6 +59,7 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);  // one Machine lives as long as the process, on purpose
   m.def("usable_threads", &usable_threads);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
+  m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   m.def("row_bytes", [](int format, int columns) { return row_bytes(format_of(format), columns); });
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")

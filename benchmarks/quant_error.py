@@ -49,7 +49,7 @@ LAYERS = {
     "o": "o_proj",
     "gate, up": "gate_proj,up_proj",
     "down": "down_proj",
-    "keys and values in bfloat16": "attention",
+    "attention in bfloat16": "attention",
 }
 """What is rounded at a time: modules whose names end so, or `attention`."""
 
@@ -153,7 +153,7 @@ class Measure:
         every = ",".join(list(LAYERS.values())[:-1])
         found = twin_hidden(self.path, weights, self.windows, self.scratch, rounding=every)
         yield (
-            "all of these but keys and values",
+            "all but attention",
             self._compare(hidden, [to_8_bits(each) for each in found], head),
         )
 

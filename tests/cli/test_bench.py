@@ -8,9 +8,7 @@ from tests.cli.program import Run
 
 def test_serving_prints_one_object(tongwen: Run, tiny_chat: Path) -> None:
     sizes = ("--requests", "2", "--prompt-tokens", "20", "--completion-tokens", "3")
-    done = tongwen(
-        "bench", "serve", "--model", str(tiny_chat), *sizes, "--repeats", "1", "--json"
-    )
+    done = tongwen("bench", "serve", "--model", str(tiny_chat), *sizes, "--repeats", "1", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["work"] == "serve"

@@ -218,7 +218,7 @@ def _int8_wall(llm: LLM, probes: Probes) -> float | None:
     return probes.peak_int8_gops * 1e9
 
 
-def operations(llm: LLM, tokens: int) -> float:
+def operations(llm: LLM, tokens: int) -> int:
     """Multiplies and adds of a prompt of so many tokens; logits are made of the last alone."""
     logits = 2 * llm.config.vocab_size * llm.config.hidden_size
     return tokens * (forward_flops(llm.config, (tokens + 1) // 2) - logits) + logits

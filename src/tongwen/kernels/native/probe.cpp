@@ -5,20 +5,13 @@
 #include <thread>
 #include <vector>
 
-#if defined(TW_X86)
-#include <immintrin.h>
-#elif defined(__ARM_FEATURE_DOTPROD)
-#include <arm_neon.h>
-#endif
-
 namespace tongwen {
 namespace {
 
-// Independent sums, more than the latency of a product needs; the empty statement that keeps each in
-// its register also keeps the compiler from dropping the round.
-constexpr int kSums = 12;
 constexpr long kRounds = 250'000;
 constexpr int kTries = 3;
+constexpr int kSums = 12;  // independent, more than the latency of a product needs
+constexpr double kPerByte = 2 * kSums;  // a multiply and an add for each byte of a register
 
 using Loop = void (*)(long rounds);
 struct Peak {
@@ -26,67 +19,44 @@ struct Peak {
   double ops;  // of one round
 };
 
+// A round is written out: compilers keep arrays of sums in memory, or drop what nobody reads.
+#define TW_SUMS(x) x(1) x(2) x(3) x(4) x(5) x(6) x(7) x(8) x(9) x(10) x(11) x(12)
+
 #if defined(TW_X86)
-#define TW_KEEP(x) asm volatile("" : "+v"(x))
-#define TW_KEEP_AVX2(x) asm volatile("" : "+x"(x))
+#define TW_LOOP(name, round)                                                                                    \
+  void name(long rounds) {                                                                                      \
+    for (long i = 0; i < rounds; ++i)                                                                           \
+      asm volatile(TW_SUMS(round)::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",    \
+                   "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");                                                 \
+    asm volatile("vzeroupper");                                                                                 \
+  }
+#define TW_AVX512(i) "vpdpbusd %%zmm0, %%zmm0, %%zmm" #i "\n\t"
+#define TW_AVX2_VNNI(i) "%{vex%} vpdpbusd %%ymm0, %%ymm0, %%ymm" #i "\n\t"
+// What stands for one product where there is no VNNI.
+#define TW_AVX2(i)                          \
+  "vpmaddubsw %%ymm0, %%ymm0, %%ymm13\n\t"  \
+  "vpmaddwd %%ymm0, %%ymm13, %%ymm13\n\t"   \
+  "vpaddd %%ymm13, %%ymm" #i ", %%ymm" #i "\n\t"
 
-__attribute__((target("avx512f,avx512vnni"))) void loop_avx512(long rounds) {
-  __m512i sums[kSums], a = _mm512_set1_epi8(1), b = a;
-  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
-  for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int j = 0; j < kSums; ++j) {
-      sums[j] = _mm512_dpbusd_epi32(sums[j], a, b);
-      TW_KEEP(sums[j]);
-    }
-  }
-}
+TW_LOOP(loop_avx512, TW_AVX512)
+TW_LOOP(loop_avx2_vnni, TW_AVX2_VNNI)
+TW_LOOP(loop_avx2, TW_AVX2)
+#elif defined(__aarch64__)
+#define TW_DOTPROD(i) "sdot v" #i ".4s, v0.16b, v0.16b\n\t"
 
-// vpmaddubsw, vpmaddwd and vpaddd: what stands for one product where there is no VNNI.
-__attribute__((target("avx2"))) void loop_avx2(long rounds) {
-  __m256i sums[kSums], a = _mm256_set1_epi8(1), b = a, ones = _mm256_set1_epi16(1);
-  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
-  for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int j = 0; j < kSums; ++j) {
-      TW_KEEP_AVX2(a);
-      sums[j] = _mm256_add_epi32(sums[j], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-      TW_KEEP_AVX2(sums[j]);
-    }
-  }
-}
-
-__attribute__((target("avx2"))) void loop_avx2_vnni(long rounds) {
-  __m256i sums[kSums], a = _mm256_set1_epi8(1), b = a;
-  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
-  for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int j = 0; j < kSums; ++j) asm volatile("%{vex%} vpdpbusd %1, %2, %0" : "+x"(sums[j]) : "x"(b), "x"(a));
-  }
-}
-#elif defined(__ARM_FEATURE_DOTPROD)
-void loop_neon(long rounds) {
-  int32x4_t sums[kSums];
-  const int8x16_t a = vdupq_n_s8(1), b = a;
-  for (int32x4_t& sum : sums) sum = vdupq_n_s32(0);
-  for (long i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (int j = 0; j < kSums; ++j) {
-      sums[j] = vdotq_s32(sums[j], a, b);
-      asm volatile("" : "+w"(sums[j]));
-    }
-  }
+__attribute__((target("arch=armv8.2-a+dotprod"))) void loop_dotprod(long rounds) {
+  for (long i = 0; i < rounds; ++i)
+    asm volatile(TW_SUMS(TW_DOTPROD)::: "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12");
 }
 #endif
 
 Peak peak_of(const std::string& isa) {
-  constexpr double kPerByte = 2 * kSums;  // a multiply and an add
 #if defined(TW_X86)
   if (isa == "avx512") return {loop_avx512, 64 * kPerByte};
   if (isa == "avx2_vnni") return {loop_avx2_vnni, 32 * kPerByte};
   if (isa == "avx2") return {loop_avx2, 32 * kPerByte};
-#elif defined(__ARM_FEATURE_DOTPROD)
-  if (isa != "portable") return {loop_neon, 16 * kPerByte};
+#elif defined(__aarch64__)
+  if (isa == "neon") return {loop_dotprod, 16 * kPerByte};
 #endif
   (void)isa;
   (void)kPerByte;

@@ -94,15 +94,16 @@ class Field:
         self.about[name] = worker.ask("about")
         self.runs[name] = asking(worker, (*works, "peak"))
 
-    def llama(self, programs: Path | None, variable: str) -> Path:
-        """Where llama.cpp is.
 
-        Raises:
-            PeerError: Nowhere.
-        """
-        if programs is None:
-            raise PeerError(f"llama.cpp is not installed ({variable})")
-        return programs
+def installed(programs: Path | None, variable: str = LLAMA) -> Path:
+    """Where llama.cpp is.
+
+    Raises:
+        PeerError: Nowhere.
+    """
+    if programs is None:
+        raise PeerError(f"llama.cpp is not installed ({variable})")
+    return programs
 
 
 def asking(worker: Worker, works: Sequence[str]) -> Run:
@@ -118,14 +119,14 @@ def file_group(field: Field) -> None:
     model, peers = field.model, field.peers
 
     def llama() -> Run:
-        programs = field.llama(peers.llama, LLAMA)
+        programs = installed(peers.llama)
         return lambda: {
             **llama_bench(programs, model, ("decode", "prefill")),
             "crowd": llama_crowd(programs, model),
         }
 
     def openvino() -> Run:
-        programs = field.llama(peers.llama, LLAMA)  # refuses Q4_K_M
+        programs = installed(peers.llama)  # refuses Q4_K_M
         other_file = requantized(programs, model, "Q8_0", field.scratch)
         found = other(peers, "openvino", "openvino_gguf.py", other_file, field.stack)
         return asking(found, ("prefill",))
@@ -148,7 +149,7 @@ def int4_group(field: Field) -> None:
 
     def llama(name: str, *options: str) -> None:
         def make() -> Run:
-            programs = field.llama(field.peers.llama, LLAMA)
+            programs = installed(field.peers.llama)
             stored = requantized(programs, field.model, "Q4_0", field.scratch, *options)
             if not options:
                 field.ours(OURS, ("decode",), "file", stored)
@@ -165,7 +166,7 @@ def large_group(field: Field) -> None:
     """The 1.5B."""
 
     def llama() -> Run:
-        programs = field.llama(field.peers.llama, LLAMA)
+        programs = installed(field.peers.llama)
         return lambda: llama_bench(programs, field.model, ("decode", "prefill"))
 
     field.ours(OURS, ("decode", "prefill"), "file", field.model)
@@ -176,7 +177,7 @@ def avx2_group(field: Field) -> None:
     """Both without AVX-512."""
 
     def llama() -> Run:
-        programs = field.llama(field.peers.llama_avx2, LLAMA_AVX2)
+        programs = installed(field.peers.llama_avx2, LLAMA_AVX2)
         return lambda: llama_bench(programs, field.model, ("decode", "prefill"))
 
     field.ours(AVX2, ("decode", "prefill"), "file", field.model, TONGWEN_ISA="avx2")
@@ -194,7 +195,7 @@ def memory_group(field: Field) -> None:
     mine = [sys.executable, "-c", MEMORY, str(field.model), str(CONTEXT), str(ANSWER)]
 
     def llama() -> Run:
-        programs = field.llama(field.peers.llama, LLAMA)
+        programs = installed(field.peers.llama)
         command = [str(programs / "llama-bench"), "-m", str(field.model), "--no-warmup", "-r", "1"]
         sizes = ["-p", "0", "-n", "0", "-pg", f"{CONTEXT - ANSWER},{ANSWER}"]
         return lambda: {"peak_memory": peak_bytes([*command, *sizes]) / 1e6}
@@ -208,7 +209,7 @@ def busy_group(field: Field) -> None:
     with_spinner = f"{LLAMA_CPP}{BUSY}"
 
     def llama() -> Run:
-        programs = field.llama(field.peers.llama, LLAMA)
+        programs = installed(field.peers.llama)
         return lambda: llama_bench(programs, field.model, ("decode",))
 
     field.ours(OURS, ("decode",), "file", field.model)
@@ -230,7 +231,7 @@ def beside_spinner(run: Run) -> Run:
 
 @contextmanager
 def spinner() -> Iterator[None]:
-    """A process that never rests, bound to one core where that can be said."""
+    """A process that never rests, bound to one core."""
     first = min(os.sched_getaffinity(0))
     program = f"import os\nos.sched_setaffinity(0, {{{first}}})\nwhile True: pass"
     process = subprocess.Popen([sys.executable, "-c", program])
@@ -265,6 +266,10 @@ def measured(
         field = Field(Peers.from_environment(), model, scratch, stack)
         MAKE[group](field)
         rounds = alternate(field.runs, asked, earlier)
+    if not rounds.counted:
+        print(f"cpu_peers: no round of {group} counts: the machine was slow", file=sys.stderr)
+        return [], rounds
+    peaks = {who: max(rounds.of(who, "peak")) / 1e9 for who in field.about}
     lines = []
     for work in UNITS:
         who = [name for name in field.runs if work in rounds.values[0][name]]
@@ -280,11 +285,7 @@ def measured(
                 file=model.name,
                 about=field.about,
                 missing=field.missing,
-                peak_gops={
-                    name: max(rounds.of(name, "peak")) / 1e9
-                    for name in field.about
-                    if rounds.counted
-                },
+                peak_gops=peaks,
             )
     return lines, rounds
 
@@ -314,6 +315,8 @@ def keep(lines: list[Line], asked: argparse.Namespace) -> None:
 
 def main() -> None:
     """Measure, print, keep."""
+    if sys.platform != "linux":
+        sys.exit("cpu_peers.py binds processes and reads /proc, which only Linux has")
     asked = options()
     lines: list[Line] = []
     earlier: Probe | None = None

@@ -33,12 +33,12 @@ from harness import MODEL, ROOT, significant, surroundings
 from quant_report import MOST_CHANGE, MOST_KL, Line, report
 from torch import Tensor
 
-from tongwen.checkpoint.load import Weights, open_checkpoint
+from tongwen.checkpoint.load import Weights, load_model, open_checkpoint, plan_weights
 from tongwen.checkpoint.store import Store, default_home
-from tongwen.engine.engine import Engine, EngineConfig
-from tongwen.engine.llm import LLM, locate
-from tongwen.engine.params import SamplingParams
-from tongwen.engine.scheduler import SchedulerConfig
+from tongwen.engine.batch import Batch
+from tongwen.engine.cache import TiledKV
+from tongwen.engine.llm import locate
+from tongwen.model.stream import Stream
 
 QUESTION = "How far native predictions stray from plain float32"
 KINDS: tuple[Weights, ...] = ("file", "bf16", "int8", "int4")
@@ -57,36 +57,36 @@ LAYERS = {
 
 
 class Served:
-    """A model as it is served, asked for the logits of every token of a window."""
+    """A model as it is served, asked for the logits of every token of a window.
+
+    Args:
+        path: Its file.
+        weights: How they are held.
+        tokens: Of a window.
+    """
 
     def __init__(self, path: Path, weights: Weights, tokens: int) -> None:
-        llm = LLM(path, weights=weights, context=tokens + 1)
-        if llm.plan.machine is None:
+        source, cpu = open_checkpoint(path), torch.device("cpu")
+        plan = plan_weights(source, weights, cpu)
+        if plan.machine is None:
             sys.exit("quant_error: there are no native kernels here, so nothing strays")
-        self.numerics = llm.plan.numerics
-        config = EngineConfig(
-            context=tokens + 1,
-            cache_tokens=tokens + 32,
-            scheduler=SchedulerConfig(max_batch_tokens=tokens, max_requests=tokens),
+        self.model, self.numerics = load_model(source, plan, cpu), plan.numerics
+        size = TiledKV.BLOCK_SIZE
+        blocks = -(-tokens // size)
+        self.cache = TiledKV(source.config, plan.machine, num_blocks=blocks, context=tokens)
+        self.batch = Batch(
+            max_tokens=tokens, max_requests=1, max_blocks=blocks, block_size=size, device=cpu
         )
-        self.engine = Engine(
-            llm.model,
-            llm.tokenizer,
-            defaults=llm.generation,
-            eos_token_ids=frozenset(),
-            config=config,
-        )
+        for places in (self.batch.positions, self.batch.slots):
+            places[:] = torch.arange(tokens)
+        self.batch.block_tables[0] = torch.arange(blocks)
+        self.batch.starts[1] = self.batch.context_lens[0] = tokens
+        self.batch.num_tokens, self.batch.num_requests = tokens, 1
 
     def logits(self, window: list[int]) -> Tensor:
-        """Logits of every token, computed as a prompt is."""
-        engine, batch = self.engine, self.engine.batch
-        request = engine.add(window, SamplingParams(max_tokens=1))
-        batch.fill(engine.scheduler.schedule())
-        batch.num_samples = len(window)
-        batch.sample_rows[: len(window)] = torch.arange(len(window))
-        found = engine.runner.run(batch)
-        engine.abort(request)
-        return found
+        """Logits of every token, computed as a prompt is: in one step, over the cache."""
+        self.cache.begin(self.batch)
+        return self.model(torch.tensor(window), Stream(attend=self.cache))
 
 
 # ---- one format

@@ -33,13 +33,10 @@ def test_serving_counts_the_tokens_of_all_requests(llm: LLM) -> None:
     assert speed.numerics == llm.plan.numerics
 
 
-def test_a_load_fits_the_cache_that_it_asks_for_all_at_once(llm: LLM) -> None:
+def test_a_load_asks_for_the_whole_blocks_that_its_requests_take(llm: LLM) -> None:
     assert LOAD.cache_tokens == 3 * 64
-    prompts = [[i + 1] * 40 for i in range(3)]
-    for prompt in prompts:
-        llm.engine.check_prompt(prompt, room=5)
-    pool = llm.engine.scheduler.pool
-    assert pool.num_free == 3 * pool.blocks_for(45)
+    assert Load(requests=2, prompt_tokens=60, completion_tokens=4).cache_tokens == 2 * 64
+    assert llm.context == LOAD.cache_tokens
 
 
 def test_a_load_that_does_not_fit_is_refused(llm: LLM) -> None:

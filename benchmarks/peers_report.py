@@ -248,14 +248,18 @@ def chart(lines: Sequence[Line], path: Path) -> None:
     if not rows:
         return
     rows.reverse()
-    places = range(len(rows))
+    places, asked = range(len(rows)), [result.row.asked or 0.0 for result in rows]
     with mpl.rc_context({"svg.hashsalt": "tongwen", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(7.2, 0.42 * len(rows) + 0.9), layout="constrained")
         axes = figure.subplots()
-        bars = axes.barh(places, [r.compared for r in rows], height=0.62, color="#4477aa")
-        axes.bar_label(bars, [f"{r.compared:.2f}x" for r in rows], padding=5)
-        asked = [r.row.asked for r in rows]
+        axes.barh(places, [r.compared for r in rows], height=0.62, color="#4477aa")
         axes.scatter(asked, places, marker="|", s=260, linewidths=2, color="#cc3311", zorder=3)
+        for place, result, mark in zip(places, rows, asked, strict=True):
+            end = max(result.compared, mark)
+            axes.annotate(
+                f"{result.compared:.2f}x", (end, place), (6, 0), textcoords="offset points",
+                va="center",
+            )  # fmt: skip
         axes.set_yticks(places, [f"{r.row.what}\nbeside {r.other}" for r in rows], fontsize=7.5)
         axes.axvline(1, color="#999999", linewidth=0.8)
         axes.set_xlim(0, 1.15 * max(*asked, *(r.compared for r in rows)))

@@ -53,7 +53,7 @@ check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of func
 	$(VENV)/bin/lint-imports
 	$(RUN) tools/measure_functions.py
 
-bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep idle meanwhile; JSON lines
+bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep it idle meanwhile; print tables
 	@$(RUN) benchmarks/run_all.py $(ARGS)
 
 gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it

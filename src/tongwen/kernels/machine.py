@@ -84,6 +84,14 @@ class Machine:
         """Threads in use."""
         return self._machine.threads
 
+    def peak_int8_ops(self) -> float | None:
+        """Multiplies and adds of 8-bit integers a second, from registers, on all threads.
+
+        The wall that products meet: best of three tries of some milliseconds; `None` where no
+        instruction for them is known.
+        """
+        return self._library.peak_int8_ops(self.isa, self.threads) or None
+
     def takes(self, *tensors: Tensor) -> bool:
         """Whether these tensors are what the kernels work on."""
         return all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors) and not (

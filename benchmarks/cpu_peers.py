@@ -57,7 +57,7 @@ CONTEXT, ANSWER = 4096, 64
 MEMORY = """
 import sys
 from tongwen import LLM, SamplingParams
-llm = LLM(sys.argv[1], weights="file", context=int(sys.argv[2]))
+llm = LLM(sys.argv[1], weights="file", context=int(sys.argv[2]), speculate=False)
 answer = int(sys.argv[3])
 prompt = [i * 7919 % 100_000 for i in range(int(sys.argv[2]) - answer)]
 params = SamplingParams(temperature=0, repetition_penalty=1.0, max_tokens=answer, ignore_eos=True)

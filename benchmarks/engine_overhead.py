@@ -23,7 +23,7 @@ from tongwen.engine.speculate import Proposer
 
 REQUESTS, PROMPT, COMPLETION, PREFIX = 32, 128, 64, 2_000
 CODE = (Path(__file__).parent / "harness.py").read_text()[1_200:4_200]
-EDIT = f"Rename `rounds` to `laps` everywhere; give the whole code, nothing else:\n```python\n{CODE}```"
+EDIT = f"Rename `rounds` to `laps`; give the whole code, nothing else:\n```python\n{CODE}```"
 TREE = "Write a Python class for a binary search tree with insert, delete and search."
 VERSE = "Write a poem about the sea, in German, in the manner of Heine."
 FREE = {"repetition_penalty": 1.0, "ignore_eos": True}
@@ -44,6 +44,7 @@ class Stopwatch:
         llm.engine.runner.run = self  # type: ignore[method-assign, assignment]
 
     def __call__(self, batch: Batch) -> Output:
+        """Run a step."""
         started = time.perf_counter()
         try:
             return self._run(batch)

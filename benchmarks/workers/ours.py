@@ -13,7 +13,7 @@ def main() -> None:
     """Load, then measure what is asked for."""
     out = quiet_stdout()
     model, weights, context = sys.argv[1:]
-    llm = LLM(model, weights=weights, context=int(context))
+    llm = LLM(model, weights=weights, context=int(context), speculate=False)
     load = Load(requests=CROWD, prompt_tokens=CROWD_PROMPT, completion_tokens=CROWD_OUTPUT)
     about = {
         "numerics": llm.plan.numerics,

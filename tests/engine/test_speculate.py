@@ -124,6 +124,7 @@ def test_drafts_that_fail_anywhere_change_no_token(
     models: Models,
     make_engine: Make,
     run_all: Run,
+    *,
     spoil: list[bool],
     blocks: tuple[int, int],
     most: tuple[int, int],

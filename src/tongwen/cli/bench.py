@@ -59,7 +59,7 @@ def _measure(
 
     load = Load(**given)
     context = load.cache_tokens if work == "serve" else 2048
-    llm = LLM(path, weights=weights, context=context)  # type: ignore[arg-type]
+    llm = LLM(path, weights=weights, context=context, speculate=False)  # type: ignore[arg-type]
     if work == "serve":
         return asdict(measure_serving(llm, load, repeats))
     return asdict(measure(llm, work, repeats))

@@ -128,8 +128,8 @@ def check_speculated(case: Case) -> None:
     """On a prompt that repeats itself, asked to repeat itself more: drafts are right and wrong."""
     some = random_prompt(6, case.vocab, seed=5)
     prompt = some * (len(case.prompt) // 6)
-    for params in (PARAMS, DRAWN):
-        params = replace(params, max_tokens=12, logit_bias=dict.fromkeys(some, 30.0))
+    for asked in (PARAMS, DRAWN):
+        params = replace(asked, max_tokens=12, logit_bias=dict.fromkeys(some, 30.0))
         plain, drafting = watched(case.llm), watched(case.llm)
         lookup = CountingLookup()
         drafting.proposers = (lookup,)

@@ -176,7 +176,7 @@ class LLM:
             form=form,
             choice="required" if named is not None else cast(ToolChoice, choice),
             name=named,
-            parallel=parallel,
+            parallel=parallel and named is None,
         )
         return replace(params, constraint=calls)
 

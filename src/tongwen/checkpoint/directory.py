@@ -1,14 +1,20 @@
 """A directory of safetensors, as the hubs hold them, as a checkpoint."""
 
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-from tongwen.checkpoint.configs import GenerationDefaults, read_config, read_generation
+from tongwen.checkpoint.configs import (
+    CONFIG_FILE,
+    GenerationDefaults,
+    read_config,
+    read_generation,
+)
+from tongwen.checkpoint.mapped import Part
 from tongwen.checkpoint.packed import Packed, open_weights
 from tongwen.checkpoint.tensor_names import check_tensors
 from tongwen.model.config import Qwen2Config
@@ -71,9 +77,19 @@ class Directory:
             return "packed"
         return _GGML.get(self.dtype(name), "F32")
 
-    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
-        """A matrix as stored."""
-        return self._weights.tensor(name).contiguous().view(torch.uint8)
+    def parts(self, name: str, num_rows: int) -> Iterator[Part]:
+        """A matrix as stored, so many rows at a time; in float32 what is stored otherwise.
+
+        Rows that were read no longer count as resident when the next are asked for.
+        """
+        format = _GGML.get(self.dtype(name), "F32")
+        for part in self._weights.parts(name, num_rows):
+            whole = part.float() if format == "F32" else part
+            yield format, whole.contiguous().view(torch.uint8)
+
+    def files(self) -> list[Path]:
+        """The files that its tensors are read from, and the config, which says how."""
+        return [self.path / CONFIG_FILE, *self._weights.files()]
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
         """The tokenizer beside the weights, kept parsed in `cache`."""

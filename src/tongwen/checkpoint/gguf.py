@@ -6,7 +6,6 @@ numbers that they stand for (`tensor`).  A file split into parts reads like a wh
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -22,6 +20,7 @@ from torch import Tensor
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.gguf_config import generation_defaults, qwen2_config
 from tongwen.checkpoint.json_files import one_line
+from tongwen.checkpoint.mapped import Mapped, Part
 from tongwen.checkpoint.tensor_names import Entry, Shape, check_counts, check_shapes, entries
 from tongwen.errors import CheckpointError, ConfigError
 from tongwen.model.config import Qwen2Config
@@ -105,7 +104,7 @@ class GGUFFile:
         """
         entry = self._entry(name)
         stored = self._stored[entry.gguf]
-        mapped = self._mapped[stored.part][stored.info.offset : stored.end]
+        mapped = self._mapped[stored.part].bytes[stored.info.offset : stored.end]
         rows = mapped.view(stored.num_rows, stored.row_bytes)
         if entry.expert is not None:
             rows = rows[entry.expert * entry.shape[0] : (entry.expert + 1) * entry.shape[0]]
@@ -115,9 +114,21 @@ class GGUFFile:
         """The GGML name of how the tensor of that published name is stored."""
         return self.raw(name)[0].name
 
-    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
-        """The matrix of that published name as stored."""
-        return self.raw(name)[1]
+    def parts(self, name: str, num_rows: int) -> Iterator[Part]:
+        """The tensor of that published name as stored, so many rows at a time.
+
+        Rows that were read no longer count as resident when the next are asked for.
+        """
+        format, rows, _ = self.raw(name)
+        mapped = self._mapped[self._stored[self._entry(name).gguf].part]
+        for part in rows.split(num_rows):
+            yield format.name, part
+            first = part.storage_offset()
+            mapped.forget(first, first + part.nbytes)
+
+    def files(self) -> list[Path]:
+        """The files that its tensors are read from."""
+        return [header.path for header in self._headers]
 
     def tensor(self, name: str, dtype: torch.dtype | None = None) -> Float[Tensor, "..."]:
         """The values of the tensor of that published name, in memory of their own.
@@ -129,8 +140,8 @@ class GGUFFile:
         format, rows, shape = self.raw(name)
         values = torch.empty(rows.shape[0], shape[-1], dtype=dtype or self.dtype(name))
         step = max(1, _CHUNK_VALUES // shape[-1])
-        for chunk, target in zip(rows.split(step), values.split(step), strict=True):
-            target.copy_(format.dequantize(chunk))
+        for (_, part), target in zip(self.parts(name, step), values.split(step), strict=True):
+            target.copy_(format.dequantize(part))
         return values.view(shape)
 
     @property
@@ -147,9 +158,9 @@ class GGUFFile:
         """
         return tokenizer_from_gguf(self.tokenizer_metadata)
 
-    @cached_property
+    @property
     def tokenizer_metadata(self) -> dict[str, Any]:
-        """All that the file says about its tokenizer, under the file's keys."""
+        """All that the file says about its tokenizer, under the file's keys; read each time."""
         metadata = read_header(self._headers[0].path).metadata
         return {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
 
@@ -174,8 +185,8 @@ class GGUFFile:
         return digest.hexdigest()
 
     @cached_property
-    def _mapped(self) -> list[UInt8[Tensor, " bytes"]]:
-        return [_map(header.path) for header in self._headers]
+    def _mapped(self) -> list[Mapped]:
+        return [Mapped(header.path) for header in self._headers]
 
     def _text(self, key: str) -> str | None:
         value = self.metadata.get(key)
@@ -246,12 +257,3 @@ def _naming(path: Path, *what: str) -> Iterator[None]:
     except (CheckpointError, ConfigError) as error:
         message = ": ".join((f"`{path}`", *what, one_line(str(error))))
         raise CheckpointError(message, hint=error.hint) from error
-
-
-def _map(path: Path) -> UInt8[Tensor, " bytes"]:
-    """The bytes of a file, memory mapped for reading only."""
-    with warnings.catch_warnings():
-        # torch knows no read-only tensors and says so; a writable private mapping would be
-        # refused for files larger than memory.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="r"))

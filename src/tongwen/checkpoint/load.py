@@ -1,17 +1,19 @@
 """From a directory or a GGUF file to a model that is ready to run."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.directory import Directory
 from tongwen.checkpoint.gguf import GGUFFile
+from tongwen.checkpoint.kept import Kept
+from tongwen.checkpoint.mapped import Part
 from tongwen.checkpoint.packing import Kind, held_bytes, pack_model, rounded, runs_natively
 from tongwen.errors import CheckpointError, ConfigError
 from tongwen.kernels.machine import Machine, machine
@@ -70,8 +72,12 @@ class Source(Protocol):
         """The GGML name of how a tensor is stored."""
         ...
 
-    def rows(self, name: str) -> UInt8[Tensor, "rows bytes"]:
-        """A matrix as stored."""
+    def parts(self, name: str, num_rows: int) -> Iterator[Part]:
+        """A matrix as stored, so many rows at a time; what was read is no longer resident."""
+        ...
+
+    def files(self) -> list[Path]:
+        """What the tensors are read from."""
         ...
 
     def tokenizer(self, cache: Path | None = None) -> Tokenizer:
@@ -173,16 +179,24 @@ def _plain_plan(source: Source, weights: Weights, device: torch.device) -> Plan:
     )
 
 
-def load_model(source: Source, plan: Plan, device: torch.device) -> Qwen2ForCausalLM:
+def load_model(
+    source: Source, plan: Plan, device: torch.device, kept: Kept | None = None
+) -> Qwen2ForCausalLM:
     """Build the model around the checkpoint's tensors, one at a time.
 
     It is made without memory (on the meta device) and each tensor takes its place when it is
     read, so that peak memory is about the weights once.
+
+    Args:
+        source: The checkpoint.
+        plan: How the weights are held.
+        device: Where.
+        kept: Packed weights on the disk, used and added to; `None`: they are packed into memory.
     """
     with torch.device("meta"):
         model = Qwen2ForCausalLM(source.config)
     if plan.machine is not None and plan.kind is not None:
-        return pack_model(model, source, plan.kind, plan.machine)
+        return pack_model(model, source, plan.kind, plan.machine, kept)
     for name in source.names():
         path, _, leaf = name.rpartition(".")
         values = source.tensor(name, plan.dtype)

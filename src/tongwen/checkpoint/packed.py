@@ -4,7 +4,7 @@
 is unpacked when it is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -162,6 +162,21 @@ class Packed:
             bits=self.packing.bits,
             zero_offset=self.packing.zero_offset,
         )
+
+    def parts(self, name: str, num_rows: int) -> Iterator[Tensor]:
+        """The matrix of that name, unpacked, so many rows at a time, to be read only."""
+        if name not in self._shapes:
+            yield from self.shards.parts(name, num_rows)
+            return
+        values = self.tensor(name)
+        for part in _PARTS:
+            if (stored := name.removesuffix(".weight") + part) in self._stored:
+                self.shards.forget(stored)
+        yield from values.split(num_rows)
+
+    def files(self) -> list[Path]:
+        """The files that hold the tensors."""
+        return self.shards.files()
 
     def _groups(self, layer: str) -> Tensor:
         """The group of each column: as stored, or one after the other."""

@@ -2,20 +2,20 @@
 
 The format (https://github.com/huggingface/safetensors): the header's length as u64, little endian;
 the header, a JSON object of `name: {dtype, shape, data_offsets}`; the values.  Headers are checked
-here, against the file's size and themselves, before the library maps the values into memory.
+here, against the file's size and themselves, before the values are mapped into memory.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tongwen.checkpoint.json_files import parse_json, read_json
+from tongwen.checkpoint.mapped import Mapped
 from tongwen.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
@@ -89,15 +89,36 @@ class Shards:
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name, as stored, mapped from the file until it is written to."""
-        handle = self._handles[self._entry(name).path]
-        try:
-            return handle.get_tensor(name)
-        except SafetensorError as error:
-            raise CheckpointError(f"`{self._entry(name).path}`: {error}") from error
+        entry = self._entry(name)
+        values = self._mapped[entry.path].bytes[entry.start : entry.end]
+        if entry.start % entry.dtype.itemsize:
+            values = values.clone()  # only what is aligned can be read in place
+        return values.view(entry.dtype).view(entry.shape)
+
+    def parts(self, name: str, num_rows: int) -> Iterator[Tensor]:
+        """The matrix of that name as stored, so many rows at a time, to be read only.
+
+        Rows that were read no longer count as resident when the next are asked for.
+        """
+        entry = self._entry(name)
+        at = entry.start
+        for part in self.tensor(name).split(num_rows):
+            yield part
+            self._mapped[entry.path].forget(at, at + part.nbytes)
+            at += part.nbytes
+
+    def forget(self, name: str) -> None:
+        """Give back the memory of the tensor of that name, which was read and is not held."""
+        entry = self._entry(name)
+        self._mapped[entry.path].forget(entry.start, entry.end)
+
+    def files(self) -> list[Path]:
+        """The files that hold the tensors."""
+        return sorted({stored.path for stored in self._stored.values()})
 
     @cached_property
-    def _handles(self) -> dict[Path, Any]:
-        return {path: _open(path) for path in {stored.path for stored in self._stored.values()}}
+    def _mapped(self) -> dict[Path, Mapped]:
+        return {path: Mapped(path, writable=True) for path in self.files()}
 
     def _entry(self, name: str) -> _Stored:
         if name not in self._stored:
@@ -200,13 +221,6 @@ def _shard_path(directory: Path, name: str) -> Path:
     if target.parent != home and target.parent not in {up / "blobs" for up in home.parents}:
         raise CheckpointError(f"{shown}, a link that leads out of the directory to `{target}`")
     return path
-
-
-def _open(path: Path) -> Any:  # noqa: ANN401 - the library declares no type
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise CheckpointError(f"`{path}`: {error}") from error
 
 
 def _no_weights(directory: Path) -> CheckpointError:

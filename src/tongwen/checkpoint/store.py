@@ -3,6 +3,7 @@
     blobs/ partial/ locks/     see `blobs.py`
     models/<folder>/           the files of one name, hard links to blobs, and its manifest
     used/                      one note for each name, touched when it is used
+    packed/                    weights as the kernels read them, see `kept.py`
 
 Names that contain the same file share its bytes.  A model appears by one rename when all of it is
 there, so what is listed can be loaded, whatever was killed when.
@@ -20,6 +21,7 @@ from pathlib import Path
 from tongwen.checkpoint.blobs import Blobs, full_disk_is_said, write_whole
 from tongwen.checkpoint.caches import find_cached, whole_model
 from tongwen.checkpoint.download import Patience, Progress
+from tongwen.checkpoint.kept import Kept
 from tongwen.checkpoint.manifest import MANIFEST, LocalModel, Manifest, read_manifest
 from tongwen.checkpoint.model_names import ModelName, model_folder, parse_name
 from tongwen.checkpoint.pull import STORE_LOCK, Confirm, Pull, SourceName
@@ -147,6 +149,8 @@ class Store:
     def remove(self, name: ModelName | str) -> int:
         """Delete `name` and the blobs that no other name uses, and what was partly fetched of it.
 
+        Packed weights go with the blobs that they were made of.
+
         Returns:
             How many bytes this frees.
 
@@ -168,7 +172,7 @@ class Store:
                     self._sweep()
             self._abandon(parsed.folder)
             self._use_note(parsed.text).unlink(missing_ok=True)
-            return before - self._size_bytes()
+            return before - self._size_bytes() + Kept(self.home).prune()
 
     def mark_used(self, name: ModelName | str) -> None:
         """Note that `name` is used now."""

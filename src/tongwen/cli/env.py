@@ -14,6 +14,7 @@ import click
 import psutil
 
 from tongwen.checkpoint.fit import GIB
+from tongwen.checkpoint.kept import Kept
 from tongwen.cli.fetch import PLACES
 from tongwen.cli.figures import columns, size
 from tongwen.cli.names import open_store
@@ -150,6 +151,7 @@ def _store() -> dict[str, str]:
         "free disk": size(shutil.disk_usage(place).free),
         "models": ", ".join(model.name for model in models) or "none",
         "size": size(sum(model.size_bytes for model in models)),
+        "packed weights": size(Kept(store.home).size_bytes()),
     }
 
 

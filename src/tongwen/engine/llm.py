@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tongwen.checkpoint.kept import Kept
 from tongwen.checkpoint.load import (
     Weights,
     load_model,
@@ -93,7 +94,7 @@ class LLM:
         )
         self.tokenizer = source.tokenizer(store.home / "tokenizers")
         self.generation = source.generation
-        self.model = load_model(source, self.plan, self.device)
+        self.model = load_model(source, self.plan, self.device, Kept(store.home))
         self.engine = self._engine(prefix_cache)
         if speculate and self.engine.is_native:  # elsewhere rows of other numbers are other bits
             self.engine.proposers = (PromptLookup(), *self._drafts(draft))

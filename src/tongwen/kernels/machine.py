@@ -9,7 +9,10 @@ built them.
 import contextlib
 import functools
 import logging
+import mmap
 import os
+import platform
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -23,16 +26,26 @@ from torch import Tensor
 from tongwen.errors import ConfigError
 from tongwen.kernels.sampling import CHOSEN, ROW
 
-INSTRUCTION_SETS = ("avx512", "avx2", "portable")
-"""Values of `TONGWEN_ISA`: the best that may be used."""
+_X86 = ("avx512", "avx2", "portable")
+_ARM = ("neon", "portable")
+
+INSTRUCTION_SETS = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
+"""Values of `TONGWEN_ISA` on each kind of processor, the best first: the best that may be used."""
 
 FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
 """Weight formats with native products, in the order of their numbers."""
 
+STORED = (*FORMATS, "F32", "F16")
+"""Formats that weights may be packed from, likewise."""
+
+PANEL_ROWS = 64
+"""Rows of a matrix that lie together."""
+
 ALIGNMENT = 64
 """Bytes; panels begin at a cache line."""
 
-_SLACK = 8_192  # bytes after the last panel that prefetches may touch
+SLACK = 8_192
+"""Bytes after the last panel that prefetches may touch."""
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +84,14 @@ class Machine:
         """Threads in use."""
         return self._machine.threads
 
+    def peak_int8_ops(self) -> float | None:
+        """Multiplies and adds of 8-bit integers a second, from registers, on all threads.
+
+        The wall that products meet: best of three tries of some milliseconds; `None` where no
+        instruction for them is known.
+        """
+        return self._library.peak_int8_ops(self.isa, self.threads) or None
+
     def takes(self, *tensors: Tensor) -> bool:
         """Whether these tensors are what the kernels work on."""
         return all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors) and not (
@@ -81,18 +102,39 @@ class Machine:
 
     def packed_bytes(self, format: str, rows: int, columns: int) -> int:
         """Bytes that a matrix takes in panels."""
-        panels = -(-rows // 64)
+        panels = -(-rows // PANEL_ROWS)
         return panels * self._library.panel_bytes(FORMATS.index(format), columns)
 
+    @property
+    def layout_version(self) -> int:
+        """Changes when panels of the same weights become other bytes."""
+        return self._library.layout_version
+
     def pack(
-        self, format: str, stored: UInt8[Tensor, "rows bytes"], columns: int, into: Tensor
+        self,
+        format: str,
+        stored: UInt8[Tensor, "rows bytes"],
+        columns: int,
+        into: UInt8[Tensor, " panels"],
+        *,
+        stored_format: str | None = None,
     ) -> Packed:
-        """Lay rows as a GGUF file stores them out in panels; their values do not change."""
-        number = FORMATS.index(format)
-        stored = stored.contiguous()
-        assert stored.shape[1] == self._library.row_bytes(number, columns), "rows of another length"
-        rows = stored.shape[0]
-        self._machine.pack(number, stored.data_ptr(), rows, columns, into.data_ptr())
+        """Lay stored rows out in panels.
+
+        Args:
+            format: Of the panels.
+            stored: Rows as a GGUF file stores them.
+            columns: Values of one row.
+            into: Where the panels go.
+            stored_format: Of the rows; `None`: that of the panels, whose values do not change.
+                From any of `STORED`, values are rounded to `BF16`, `Q8_0` or `Q4_0`, in the bits
+                of `quant.format`.
+        """
+        number, source = FORMATS.index(format), STORED.index(stored_format or format)
+        stored, rows = stored.contiguous(), len(stored)
+        assert stored.shape[1] == self._library.row_bytes(source, columns), "rows of another length"
+        assert len(into) == self.packed_bytes(format, rows, columns), "panels of another size"
+        self._machine.pack(number, source, stored.data_ptr(), rows, columns, into.data_ptr())
         return Packed(number, into, rows, columns)
 
     # ---- operations
@@ -314,9 +356,17 @@ class Recording:
 
 def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:
     """Memory for panels, beginning at a cache line."""
-    whole = torch.empty(count + ALIGNMENT + _SLACK, dtype=torch.uint8)
+    whole = torch.empty(count + ALIGNMENT + SLACK, dtype=torch.uint8)
     offset = -whole.data_ptr() % ALIGNMENT
     return whole[offset : offset + count]
+
+
+def untouched_zeros(count: int) -> UInt8[Tensor, " bytes"]:
+    """Zeros that take no memory before they are written to, beginning at a page."""
+    if sys.platform == "win32":
+        return torch.zeros(count, dtype=torch.uint8)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return torch.frombuffer(mmap.mmap(-1, count, flags=private), dtype=torch.uint8)
 
 
 @contextlib.contextmanager
@@ -334,16 +384,23 @@ def torch_on_one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Values of `TONGWEN_ISA` on this kind of processor, the best first."""
+    return INSTRUCTION_SETS.get(platform.machine().lower(), ("portable",))
+
+
 @functools.cache
 def machine() -> Machine | None:
     """The native kernels, or `None` where there are none or they are switched off."""
     asked = os.environ.get("TONGWEN_KERNELS", "native")
     if asked not in ("native", "plain"):
         raise ConfigError(f"`TONGWEN_KERNELS` must be `native` or `plain`, not `{asked}`")
-    most = os.environ.get("TONGWEN_ISA", INSTRUCTION_SETS[0])
-    if most not in INSTRUCTION_SETS:
+    possible = instruction_sets()
+    most = os.environ.get("TONGWEN_ISA", possible[0])
+    if most not in possible:
         raise ConfigError(
-            f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`"
+            f"`TONGWEN_ISA` must be one of {', '.join(possible)} on this kind of processor "
+            f"(`{platform.machine()}`), not `{most}`"
         )
     if asked == "plain":
         return None

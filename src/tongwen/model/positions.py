@@ -18,8 +18,17 @@ def rotation_at(
 
     They stay in `dtype` whatever the model's: transformers rounds them to bfloat16 first.
     """
+    return half_rotation_at(positions, config, dtype).repeat(1, 1, 2)
+
+
+def half_rotation_at(
+    positions: Int[Tensor, " tokens"],
+    config: Qwen2Config,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "2 tokens half_head_dim"]:
+    """The same once for both elements of a pair."""
     frequencies = rotary_frequencies(config, dtype, positions.device)
-    angles = torch.outer(positions.to(dtype), frequencies).repeat(1, 2)  # [tokens, head_dim]
+    angles = torch.outer(positions.to(dtype), frequencies)  # [tokens, head_dim / 2]
     rotation = torch.stack((angles.cos(), angles.sin()))
     return rotation if config.rope_scaling is None else rotation * temperature(config.rope_scaling)
 

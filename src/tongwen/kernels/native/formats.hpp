@@ -24,7 +24,11 @@ constexpr int kGroup = 32;
 constexpr int kSteps = 8;
 constexpr int kStepBytes = kPanelRows * 4;
 
-enum class Format : int { kQ8_0 = 0, kQ4_0, kQ5_0, kQ6_K, kQ4_K, kQ4_1, kQ5_1, kQ5_K, kBF16, kCount };
+// The last two are only read from files: panels do not hold them.
+enum class Format : int { kQ8_0 = 0, kQ4_0, kQ5_0, kQ6_K, kQ4_K, kQ4_1, kQ5_1, kQ5_K, kBF16, kCount, kF32 = kCount, kF16, kStoredCount };
+
+// To be raised when panels of the same weights become other bytes: they are kept on disk.
+constexpr int kLayoutVersion = 1;
 
 // What the scales of a group look like once they are unpacked.
 enum class Scales { kOne, kHalves, kMinimum };

@@ -10,6 +10,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include "pack.hpp"
+#include "probe.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -33,6 +34,18 @@ void perform(Machine& machine, const Operation& operation) {
 Format format_of(int id) {
   if (id < 0 || id >= static_cast<int>(Format::kCount)) throw nb::value_error("unknown format");
   return static_cast<Format>(id);
+}
+
+// Of what a file stores, too.
+Format stored_of(int id) {
+  if (id < 0 || id >= static_cast<int>(Format::kStoredCount)) throw nb::value_error("unknown format");
+  return static_cast<Format>(id);
+}
+
+void pack(Machine& machine, int format, int stored, Address source, int rows, int columns, Address panels) {
+  if (!can_pack(format_of(format), stored_of(stored))) throw nb::value_error("one format is not rounded to the other");
+  nb::gil_scoped_release release;
+  machine.pack(format_of(format), stored_of(stored), at<uint8_t>(source), rows, columns, at<uint8_t>(panels));
 }
 
 void embed(Machine& machine, int format, Address panels, int columns, int vocabulary, Address ids, int rows, Address out) {
@@ -59,7 +72,9 @@ NB_MODULE(_native, m) {
   m.def("usable_threads", &usable_threads);
   m.attr("sample_row_bytes") = sizeof(SampleRow);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
-  m.def("row_bytes", [](int format, int columns) { return row_bytes(format_of(format), columns); });
+  m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
+  m.attr("layout_version") = kLayoutVersion;
+  m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")
       .def(nb::init<const char*, int>(), nb::arg("most"), nb::arg("threads"))
@@ -78,11 +93,7 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              machine.logsumexp(at<float>(logits), stride, rows, vocabulary, at<double>(out));
            })
-      .def("pack",
-           [](Machine& machine, int format, Address source, int rows, int columns, Address panels) {
-             nb::gil_scoped_release release;
-             machine.pack(format_of(format), at<uint8_t>(source), rows, columns, at<uint8_t>(panels));
-           })
+      .def("pack", &pack)
       .def("embed", &embed)
       .def("linear", &linear)
       .def("norm",

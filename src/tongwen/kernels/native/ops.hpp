@@ -145,5 +145,7 @@ const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx2_vnni();
 const Kernels& kernels_avx512();
+const Kernels& kernels_neon();
+const Kernels& kernels_neon_i8mm();
 
 }  // namespace tongwen

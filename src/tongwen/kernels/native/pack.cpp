@@ -1,115 +1,42 @@
 #include "pack.hpp"
 
+#include <algorithm>
 #include <cstring>
+
+#include "blocks.hpp"
 
 namespace tongwen {
 namespace {
 
-// A group of one row as the file states it.
-struct Group {
-  uint8_t codes[kGroup];
-  uint8_t scales[2];      // K-quants: of both halves, or scale and minimum
-  uint16_t factors[2];    // fp16: scale and minimum, of the group or of its eight groups
-};
+// ---- into panels -----------------------------------------------------------------------------------
 
-struct Block {
-  int groups;  // of 32 columns
-  int bytes;
-};
-
-constexpr Block block_of(Format format) {
-  switch (format) {
-    case Format::kQ8_0: return {1, 34};
-    case Format::kQ4_0: return {1, 18};
-    case Format::kQ4_1: return {1, 20};
-    case Format::kQ5_0: return {1, 22};
-    case Format::kQ5_1: return {1, 24};
-    case Format::kQ4_K: return {8, 144};
-    case Format::kQ5_K: return {8, 176};
-    case Format::kQ6_K: return {8, 210};
-    default: return {1, 64};
+// One group of one row; a step's four codes are one word, whose bytes are worked on side by side.
+template <Format F>
+void write_codes(const uint8_t* codes, uint8_t* out) {
+  constexpr int bits = layout_of(F).bits;
+  uint32_t steps[kSteps];
+  std::memcpy(steps, codes, kGroup);
+  const auto write = [&](int plane, uint32_t word) { std::memcpy(out + plane * kStepBytes, &word, 4); };
+  if constexpr (bits == 8) {
+    for (int s = 0; s < kSteps; ++s) write(s, steps[s]);
+    return;
+  }
+  for (int j = 0; j < 4; ++j) write(j, (steps[2 * j] & 0x0f0f0f0f) | (steps[2 * j + 1] & 0x0f0f0f0f) << 4);
+  if constexpr (bits == 5) {
+    uint32_t fifth = 0;
+    for (int s = 0; s < kSteps; ++s) fifth |= (steps[s] >> 4 & 0x01010101) << s;
+    write(4, fifth);
+  } else if constexpr (bits == 6) {
+    uint32_t upper[2] = {0, 0};
+    for (int s = 0; s < kSteps; ++s) upper[s / 4] |= (steps[s] >> 4 & 0x03030303) << (s % 4 * 2);
+    write(4, upper[0]), write(5, upper[1]);
   }
 }
 
-uint16_t half_at(const uint8_t* p) {
-  uint16_t half;
-  std::memcpy(&half, p, 2);
-  return half;
-}
-
-// Low nibbles are columns 0 to 15, high ones 16 to 31.
-void nibbles(const uint8_t* bytes, uint8_t* codes) {
-  for (int i = 0; i < 16; ++i) codes[i] = bytes[i] & 15, codes[i + 16] = bytes[i] >> 4;
-}
-
-void fifth_bits(const uint8_t* bytes, uint8_t* codes) {
-  for (int i = 0; i < kGroup; ++i) codes[i] |= (bytes[i / 8] >> (i % 8) & 1) << 4;
-}
-
-// Scale and minimum of one of eight groups, six bits each (ggml's get_scale_min_k4).
-void six_bit_pair(const uint8_t* packed, int group, uint8_t* pair) {
-  if (group < 4) {
-    pair[0] = packed[group] & 63, pair[1] = packed[group + 4] & 63;
-  } else {
-    pair[0] = (packed[group + 4] & 15) | packed[group - 4] >> 6 << 4;
-    pair[1] = packed[group + 4] >> 4 | packed[group] >> 6 << 4;
-  }
-}
-
-// Two groups share 32 bytes: the even one has the low nibbles.
-void k_nibbles(const uint8_t* bytes, int group, uint8_t* codes) {
-  for (int i = 0; i < kGroup; ++i) codes[i] = bytes[group / 2 * 32 + i] >> (group % 2 * 4) & 15;
-}
-
-void read_q6_k(const uint8_t* block, int group, Group& out) {
-  const int half = group / 4, part = group % 4;  // 128 columns share 64 + 32 bytes
-  const uint8_t *low = block + half * 64 + part % 2 * 32, *high = block + 128 + half * 32;
-  for (int i = 0; i < kGroup; ++i) out.codes[i] = (low[i] >> (part / 2 * 4) & 15) | (high[i] >> (part * 2) & 3) << 4;
-  out.scales[0] = block[192 + group * 2], out.scales[1] = block[193 + group * 2];
-  out.factors[0] = half_at(block + 208);
-}
-
-void read_group(Format format, const uint8_t* block, int group, Group& out) {
-  out.factors[0] = half_at(block);
-  switch (format) {
-    case Format::kQ8_0:
-      for (int i = 0; i < kGroup; ++i) out.codes[i] = static_cast<uint8_t>(block[2 + i] + 128);
-      return;
-    case Format::kQ4_0: return nibbles(block + 2, out.codes);
-    case Format::kQ4_1: out.factors[1] = half_at(block + 2) ^ 0x8000; return nibbles(block + 4, out.codes);
-    case Format::kQ5_0: nibbles(block + 6, out.codes); return fifth_bits(block + 2, out.codes);
-    case Format::kQ5_1:
-      out.factors[1] = half_at(block + 2) ^ 0x8000;  // the file adds it, a panel subtracts it
-      nibbles(block + 8, out.codes);
-      return fifth_bits(block + 4, out.codes);
-    case Format::kQ4_K:
-    case Format::kQ5_K:
-      out.factors[1] = half_at(block + 2);
-      six_bit_pair(block + 4, group, out.scales);
-      k_nibbles(block + (format == Format::kQ5_K ? 48 : 16), group, out.codes);
-      if (format == Format::kQ5_K)
-        for (int i = 0; i < kGroup; ++i) out.codes[i] |= (block[16 + i] >> group & 1) << 4;
-      return;
-    default: return read_q6_k(block, group, out);
-  }
-}
-
-void write_codes(const Layout& layout, const uint8_t* codes, int row, uint8_t* out) {
-  for (int k = 0; k < kGroup; ++k) {
-    const int step = k / 4, byte = row * 4 + k % 4, code = codes[k];
-    if (layout.bits == 8) {
-      out[step * kStepBytes + byte] = code;
-      continue;
-    }
-    out[step / 2 * kStepBytes + byte] |= (code & 15) << (step % 2 * 4);
-    if (layout.bits == 5) out[4 * kStepBytes + byte] |= (code >> 4) << step;
-    if (layout.bits == 6) out[(4 + step / 4) * kStepBytes + byte] |= (code >> 4) << (step % 4 * 2);
-  }
-}
-
-void write_group(Format format, const Group& group, int row, int inner, uint8_t* record) {
-  const Layout layout = layout_of(format);
-  write_codes(layout, group.codes, row, record + inner * layout.code_bytes());
+template <Format F>
+void write_group(const Group& group, int row, int inner, uint8_t* record) {
+  constexpr Layout layout = layout_of(F);
+  write_codes<F>(group.codes, record + inner * layout.code_bytes() + row * 4);
   uint8_t* scales = record + layout.groups() * layout.code_bytes() + inner * layout.scale_bytes();
   uint8_t* factors = layout.super ? record + layout.groups() * (layout.code_bytes() + layout.scale_bytes()) : scales;
   if (layout.super) scales[row] = group.scales[0], scales[kPanelRows + row] = group.scales[1];
@@ -117,36 +44,149 @@ void write_group(Format format, const Group& group, int row, int inner, uint8_t*
   if (layout.scales == Scales::kMinimum) std::memcpy(factors + (kPanelRows + row) * 2, &group.factors[1], 2);
 }
 
-void pack_bf16(const uint8_t* source, int rows, int columns, int first, uint8_t* panel) {
-  for (int row = 0; row < kPanelRows && first + row < rows; ++row)
-    for (int pair = 0; pair < columns / 2; ++pair)
-      std::memcpy(panel + pair * kStepBytes + row * 4, source + (static_cast<size_t>(first + row) * columns + pair * 2) * 2, 4);
+// Rows of one panel: `count` of them are there.
+struct Rows {
+  const uint8_t* first;
+  size_t bytes;  // of one
+  int count, columns;
+
+  const uint8_t* operator[](int row) const { return first + row * bytes; }
+};
+
+template <Format F>
+void lay_out(const Rows& rows, Read, uint8_t* panel) {
+  constexpr Layout layout = layout_of(F);
+  constexpr Block block = block_of(F);
+  Group group{};
+  for (int g = 0; g < rows.columns / kGroup; ++g)
+    for (int row = 0; row < rows.count; ++row) {
+      read_group<F>(rows[row] + g / block.groups * block.bytes, g % block.groups, group);
+      write_group<F>(group, row, g % layout.groups(), panel + static_cast<size_t>(g / layout.groups()) * layout.record_bytes());
+    }
+}
+
+// ---- rounding to fewer bits ------------------------------------------------------------------------
+
+// Ordered like |x|, NaN above all.
+int32_t magnitude(float x) { return static_cast<int32_t>(bits_of_float(x) & 0x7fffffff); }
+constexpr int32_t kInfinite = 0x7f800000;
+
+int32_t largest_magnitude(const float* x) {
+  int32_t top = 0;
+  for (int i = 0; i < kGroup; ++i) top = magnitude(x[i]) > top ? magnitude(x[i]) : top;
+  return top;
+}
+
+// 1 / scale; nothing where the scale is nothing, no number, or too small to have an inverse.
+float inverse_of(float scale) {
+  const float inverse = scale == 0 ? 0 : 1 / scale;
+  return magnitude(scale) < kInfinite && magnitude(inverse) < kInfinite ? inverse : 0;
+}
+
+// The largest magnitude becomes 127; halves go away from zero.  A group that is not finite has a
+// scale that says so.
+void round_q8_0(const float* x, Group& out) {
+  const float scale = float_of_bits(largest_magnitude(x)) / 127, inverse = inverse_of(scale);
+  out.factors[0] = half_of_float(scale);
+  if (inverse == 0) return static_cast<void>(std::memset(out.codes, 128, kGroup));
+  for (int i = 0; i < kGroup; ++i) {
+    const float scaled = x[i] * inverse, size = float_of_bits(magnitude(scaled));
+    const int whole = static_cast<int>(size), half = static_cast<int>((size - static_cast<float>(whole)) * 2);
+    const int sign = static_cast<int32_t>(bits_of_float(scaled)) >> 31;
+    out.codes[i] = static_cast<uint8_t>(128 + (((whole + half) ^ sign) - sign));
+  }
+}
+
+// The first value of the largest magnitude becomes -8.
+void round_q4_0(const float* x, Group& out) {
+  const int32_t top = largest_magnitude(x);
+  int first = 0;
+  while (magnitude(x[first]) != top) ++first;
+  const float scale = x[first] / -8, inverse = inverse_of(scale);
+  out.factors[0] = half_of_float(scale);
+  if (inverse == 0) return static_cast<void>(std::memset(out.codes, 8, kGroup));
+  for (int i = 0; i < kGroup; ++i) {
+    const int code = static_cast<int>(x[i] * inverse + 8.5f);
+    out.codes[i] = static_cast<uint8_t>(code < 15 ? code : 15);
+  }
+}
+
+template <Format F>
+void round_off(const Rows& rows, Read read, uint8_t* panel) {
+  static_assert(F == Format::kQ8_0 || F == Format::kQ4_0, "the formats that weights are rounded to");
+  float values[kGroup];
+  Group group{};
+  for (int g = 0; g < rows.columns / kGroup; ++g)
+    for (int row = 0; row < rows.count; ++row) {
+      read(rows[row], g, kGroup, values);
+      F == Format::kQ8_0 ? round_q8_0(values, group) : round_q4_0(values, group);
+      write_group<F>(group, row, 0, panel + static_cast<size_t>(g) * layout_of(F).record_bytes());
+    }
+}
+
+void pack_bf16(const Rows& rows, Read read, uint8_t* panel) {
+  float values[kGroup];
+  uint16_t brief[kGroup];
+  for (int column = 0; column < rows.columns; column += kGroup)
+    for (int row = 0; row < rows.count; ++row) {
+      const int count = std::min(kGroup, rows.columns - column);
+      read(rows[row], column / kGroup, count, values);
+      for (int i = 0; i < count; ++i) brief[i] = bf16_of_float(values[i]);
+      for (int i = 0; i < count; i += 2) std::memcpy(panel + (column + i) / 2 * kStepBytes + row * 4, &brief[i], 4);
+    }
+}
+
+// ---- by format -------------------------------------------------------------------------------------
+
+Read reader_of(Format stored) {
+  switch (stored) {
+    case Format::kQ8_0: return read_values<Format::kQ8_0>;
+    case Format::kQ4_0: return read_values<Format::kQ4_0>;
+    case Format::kQ4_1: return read_values<Format::kQ4_1>;
+    case Format::kQ5_0: return read_values<Format::kQ5_0>;
+    case Format::kQ5_1: return read_values<Format::kQ5_1>;
+    case Format::kQ4_K: return read_values<Format::kQ4_K>;
+    case Format::kQ5_K: return read_values<Format::kQ5_K>;
+    case Format::kQ6_K: return read_values<Format::kQ6_K>;
+    case Format::kF32: return read_values<Format::kF32>;
+    case Format::kF16: return read_values<Format::kF16>;
+    default: return read_values<Format::kBF16>;
+  }
+}
+
+using Pack = void (*)(const Rows&, Read, uint8_t*);
+
+Pack packer_of(Format format, Format stored) {
+  const bool as_is = format == stored;
+  switch (format) {
+    case Format::kQ8_0: return as_is ? lay_out<Format::kQ8_0> : round_off<Format::kQ8_0>;
+    case Format::kQ4_0: return as_is ? lay_out<Format::kQ4_0> : round_off<Format::kQ4_0>;
+    case Format::kBF16: return pack_bf16;
+    case Format::kQ4_1: return as_is ? lay_out<Format::kQ4_1> : nullptr;
+    case Format::kQ5_0: return as_is ? lay_out<Format::kQ5_0> : nullptr;
+    case Format::kQ5_1: return as_is ? lay_out<Format::kQ5_1> : nullptr;
+    case Format::kQ4_K: return as_is ? lay_out<Format::kQ4_K> : nullptr;
+    case Format::kQ5_K: return as_is ? lay_out<Format::kQ5_K> : nullptr;
+    case Format::kQ6_K: return as_is ? lay_out<Format::kQ6_K> : nullptr;
+    default: return nullptr;
+  }
 }
 
 }  // namespace
 
-size_t row_bytes(Format format, int columns) {
-  const Block block = block_of(format);
+size_t row_bytes(Format stored, int columns) {
+  if (is_whole(stored)) return static_cast<size_t>(columns) * (stored == Format::kF32 ? 4 : 2);
+  const Block block = block_of(stored);
   return static_cast<size_t>(columns) / kGroup / block.groups * block.bytes;
 }
 
-void pack_panel(Format format, const uint8_t* source, int rows, int columns, int first, uint8_t* panel) {
-  const Layout layout = layout_of(format);
-  if (format == Format::kBF16) {
-    std::memset(panel, 0, layout.panel_bytes(columns));
-    return pack_bf16(source, rows, columns, first, panel);
-  }
-  std::memset(panel, 0, layout.panel_bytes(columns));
-  const Block block = block_of(format);
-  Group group{};
-  for (int g = 0; g < columns / kGroup; ++g) {
-    uint8_t* record = panel + static_cast<size_t>(g / layout.groups()) * layout.record_bytes();
-    for (int row = 0; row < kPanelRows && first + row < rows; ++row) {
-      const uint8_t* blocks = source + (first + row) * row_bytes(format, columns);
-      read_group(format, blocks + g / block.groups * block.bytes, g % block.groups, group);
-      write_group(format, group, row, g % layout.groups(), record);
-    }
-  }
+bool can_pack(Format format, Format stored) { return packer_of(format, stored) != nullptr; }
+
+void pack_panel(Format format, Format stored, const uint8_t* source, int rows, int columns, int first, uint8_t* panel) {
+  const size_t bytes = row_bytes(stored, columns);
+  const Rows mine{source + first * bytes, bytes, std::min(kPanelRows, rows - first), columns};
+  if (mine.count < kPanelRows) std::memset(panel, 0, layout_of(format).panel_bytes(columns));
+  packer_of(format, stored)(mine, reader_of(stored), panel);
 }
 
 }  // namespace tongwen

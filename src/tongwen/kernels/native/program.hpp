@@ -20,7 +20,7 @@ struct Program {
 // The kernels that this processor runs best, and the threads that run them.
 class Machine {
  public:
-  // `most` bounds the instruction set: "avx512", "avx2" or "portable".
+  // `most` bounds the instruction set: "avx512", "avx2", "neon" or "portable".
   Machine(const char* most, int threads);
 
   const char* isa() const { return kernels_.name; }
@@ -31,7 +31,7 @@ class Machine {
   // Chooses a token for each of `rows` rows of logits, `stride` apart; rows are independent.
   void sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen);
   void logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out);
-  void pack(Format format, const uint8_t* source, int rows, int columns, uint8_t* panels);
+  void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
   // What this thread performs from now on is noted down; others go on unnoted.
   void record();

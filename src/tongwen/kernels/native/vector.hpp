@@ -6,7 +6,9 @@
 #include "formats.hpp"
 
 #define TW_INLINE inline __attribute__((always_inline))
+#ifndef TW_UNROLL
 #define TW_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace tongwen {
 namespace {

@@ -117,8 +117,7 @@ def test_right_drafts_save_steps(models: Models, make_engine: Make, run_all: Run
 @settings(max_examples=15, deadline=None)
 @given(
     spoil=st.lists(st.booleans(), min_size=1, max_size=9),
-    blocks=st.tuples(st.integers(12, 40), st.integers(1, 5)),
-    most=st.tuples(st.integers(1, 4), st.integers(0, 9)),
+    sizes=st.tuples(st.integers(12, 40), st.integers(1, 5), st.integers(1, 4), st.integers(0, 9)),
 )
 def test_drafts_that_fail_anywhere_change_no_token(
     models: Models,
@@ -126,10 +125,10 @@ def test_drafts_that_fail_anywhere_change_no_token(
     run_all: Run,
     *,
     spoil: list[bool],
-    blocks: tuple[int, int],
-    most: tuple[int, int],
+    sizes: tuple[int, int, int, int],
 ) -> None:
     """In a small cache, with a small budget, beside others."""
+    blocks, block_size, most, more = sizes
     params = [
         drawn(1),
         drawn(2, temperature=0.0, repetition_penalty=1.3),
@@ -139,10 +138,10 @@ def test_drafts_that_fail_anywhere_change_no_token(
     expected = futures(models, make_engine, run_all, params)
     engine = make_engine(
         models["dense"],
-        cache_tokens=max(48, blocks[0] * blocks[1]),
-        block_size=blocks[1],
-        max_requests=most[0],
-        max_batch_tokens=sum(most),
+        cache_tokens=max(48, blocks * block_size),
+        block_size=block_size,
+        max_requests=most,
+        max_batch_tokens=most + more,
     )
     engine.proposers = (Oracle({done.seed: done.token_ids for done in expected}, spoil),)
     for done, other in zip(run_all(engine, [ROUND] * 4, params), expected, strict=True):

@@ -27,7 +27,8 @@ def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows di
     """
     first = request.num_computed
     if not first:
-        request.prompt_logprobs[:], request.prompt_top_logprobs[:] = [None], [None]
+        request.prompt_logprobs[:] = [None]
+        request.prompt_top_logprobs[:] = [None]
     del request.prompt_logprobs[first + 1 :], request.prompt_top_logprobs[first + 1 :]
     targets = request.prompt_ids[first + 1 : first + 1 + len(rows)]
     if not targets:

@@ -117,8 +117,8 @@ class Scheduler:
         if len(self.running) >= self.config.max_requests:
             self.waiting.put_back(child)
             return
-        child.block_table = list(parent.block_table)
         child.num_computed = min(parent.num_computed, child.num_tokens - 1)
+        child.block_table = parent.block_table[: self.pool.blocks_for(child.num_computed)]
         self.pool.share(child.block_table)
         self.running.append(child)
 

@@ -259,4 +259,6 @@ def params_from(settings: dict[str, Any]) -> SamplingParams:
     known = {known.name for known in fields(SamplingParams)}
     if unknown := sorted(set(settings) - known):
         raise RequestError(f"unknown sampling parameter `{unknown[0]}`; known are {sorted(known)}")
+    if settings.get("max_tokens") == 0:  # whoever types wants an answer
+        raise RequestError(f"`max_tokens` must lie between 1 and {2**31}, not 0")
     return SamplingParams(**settings)

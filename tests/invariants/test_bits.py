@@ -128,14 +128,17 @@ def check_speculated(case: Case) -> None:
     """On a prompt that repeats itself, asked to repeat itself more: drafts are right and wrong."""
     some = random_prompt(6, case.vocab, seed=5)
     prompt = some * (len(case.prompt) // 6)
-    for asked in (PARAMS, DRAWN):
+    hot = replace(DRAWN, temperature=5.0, top_k=0, top_p=1.0)
+    drafted = right = 0
+    for asked in (PARAMS, DRAWN, hot):
         params = replace(asked, max_tokens=12, logit_bias=dict.fromkeys(some, 30.0))
         plain, drafting = watched(case.llm), watched(case.llm)
         lookup = CountingLookup()
         drafting.proposers = (lookup,)
         others = [prompt[i:] for i in range(1, 5)]
         answer(drafting, prompt, params, others).check_same(answer(plain, prompt, params))
-        assert 0 < lookup.right < lookup.drafted, "nothing is shown"
+        drafted, right = drafted + lookup.drafted, right + lookup.right
+    assert 0 < right < drafted, "drafts were all right or all wrong: little is shown"
 
 
 def check_score(case: Case) -> None:

@@ -10,6 +10,7 @@ Line = dict[str, Any]
 
 COLUMNS = (
     "weights",
+    "windows",
     "KL",
     "lowest to highest window",
     "perplexity, float32",
@@ -28,7 +29,7 @@ Question: with the same stored weights, how far are the native kernels' predicti
 activations in groups of 32, keys and values in bfloat16) from plain float32?  And apart from that,
 what do fewer bits of the weights cost against the file they were made from?
 
-`{model}`, the first {windows} windows of {tokens} tokens of wikitext-2; {cpu}; commit {commit}.
+`{model}`, the first windows of {tokens} tokens of wikitext-2; {cpu}; commit {commit}.
 Command: `python benchmarks/quant_error.py --llama DIR --out benchmarks/results`.
 Bound of the gate: mean KL divergence at most {kl} nats, perplexity at most {change:.1%} more.  The
 reference is computed with `TONGWEN_KERNELS=plain` in float32 on the dequantized values of the very
@@ -59,7 +60,7 @@ def report(lines: Sequence[Line], order: Sequence[str]) -> str:
         commit=first["commit"],
         kl=MOST_KL,
         change=MOST_CHANGE,
-        **first["settings"],
+        tokens=first["settings"]["tokens"],
     )
     table = [" | ".join(COLUMNS), "|".join(["---"] * len(COLUMNS)), *map(_row, rows)]
     shares = [f"- {row['format']}: {_shares(row['matrices'])}" for row in rows if row["matrices"]]
@@ -78,6 +79,7 @@ def _row(line: Line) -> str:
     low, high = gate["kl_spread"]
     cells = [
         line["format"],
+        str(line["settings"]["windows"]),
         f"{gate['kl']:.5f}",
         f"{low:.5f} to {high:.5f}",
         f"{gate['true_perplexity']:.3f}",

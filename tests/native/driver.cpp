@@ -119,18 +119,27 @@ void make_finite(Format format, std::vector<uint8_t>& stored) {
   }
 }
 
-Weights weights_of(Format format, int rows, int columns, Threads& threads) {
-  std::vector<uint8_t> stored(row_bytes(format, columns) * rows);
-  for (uint8_t& byte : stored) byte = static_cast<uint8_t>(any(0, 255));
-  make_finite(format, stored);
-  stored.shrink_to_fit();
+std::vector<uint8_t> bytes(size_t count) {
+  std::vector<uint8_t> made(count);
+  for (uint8_t& byte : made) byte = static_cast<uint8_t>(any(0, 255));
+  made.shrink_to_fit();
+  return made;
+}
+
+Weights packed(Format format, Format stored_as, const uint8_t* stored, int rows, int columns, Threads& threads) {
   const int panels = (rows + kPanelRows - 1) / kPanelRows;
   Weights made{format, rows, columns, aligned(layout_of(format).panel_bytes(columns) * panels)};
   threads.pool.run([&](Team& team) {
     for (int panel; (panel = team.take()) < panels;)
-      pack_panel(format, format, stored.data(), rows, columns, panel * kPanelRows, made.panels.get() + panel * made.panel_bytes());
+      pack_panel(format, stored_as, stored, rows, columns, panel * kPanelRows, made.panels.get() + panel * made.panel_bytes());
   });
   return made;
+}
+
+Weights weights_of(Format format, int rows, int columns, Threads& threads) {
+  std::vector<uint8_t> stored = bytes(row_bytes(format, columns) * rows);
+  make_finite(format, stored);
+  return packed(format, format, stored.data(), rows, columns, threads);
 }
 
 std::vector<float> unpacked(const Kernels& kernels, const Weights& weights, Threads& threads) {
@@ -140,6 +149,29 @@ std::vector<float> unpacked(const Kernels& kernels, const Weights& weights, Thre
   const Embed op{weights.format, weights.panels.get(), weights.panel_bytes(), weights.rows, weights.columns, weights.rows, ids.data(), out.data()};
   threads.run(1, weights.columns, [&](Team& team) { kernels.embed(op, team); });
   return out;
+}
+
+// Any bytes at all may be rounded; numbers move by no more than half of what a code is worth.
+void try_rounding(const Kernels& kernels, Threads& threads) {
+  const Format format = one_of({Format::kQ8_0, Format::kQ4_0, Format::kBF16});
+  const Format stored = static_cast<Format>(any(0, static_cast<int>(Format::kStoredCount) - 1));
+  const int rows = any(1, 150), columns = 256 * any(1, 3);
+  what = "rounding format " + std::to_string(static_cast<int>(stored)) + " to " + std::to_string(static_cast<int>(format)) + ", " +
+         std::to_string(rows) + " x " + std::to_string(columns);
+  packed(format, stored, bytes(row_bytes(stored, columns) * rows).data(), rows, columns, threads);
+
+  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns);
+  const Weights made = packed(format, Format::kF32, reinterpret_cast<const uint8_t*>(x.data()), rows, columns, threads);
+  const std::vector<float> found = unpacked(kernels, made, threads);
+  const double step = format == Format::kQ8_0 ? 1 / 127.0 : format == Format::kQ4_0 ? 1 / 8.0 : 1 / 256.0;
+  for (size_t group = 0; group < x.size(); group += kGroup) {
+    const float top = std::fabs(*std::max_element(&x[group], &x[group] + kGroup, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
+    for (int i = 0; i < kGroup; ++i) {
+      // The largest value of the other sign has no code of its own in 4 bits.
+      const double most = format == Format::kQ4_0 && std::fabs(x[group + i]) > top * 7.4 / 8 ? 1.001 : 0.501;
+      check(std::fabs(x[group + i] - found[group + i]) <= most * step * top + 1e-3 * top, "a weight is not rounded to the nearest");
+    }
+  }
 }
 
 // What a product makes of its input: groups of 32 in 8 bits.
@@ -497,6 +529,7 @@ int main(int count, char** arguments) {
     const int workers = 1 + static_cast<int>(seed % 3);
     Threads threads(workers);
     for (const Kernels* each : kernels) {
+      try_rounding(*each, threads);
       try_products(*each, threads);
       try_attention(*each, threads);
       try_rows(*each, threads);

@@ -65,6 +65,22 @@ void lay_out(const Rows& rows, Read, uint8_t* panel) {
     }
 }
 
+// Pairs of columns, each pair of 64 rows together.
+void write_pairs(const uint16_t* values, int count, uint8_t* out) {
+  for (int i = 0; i < count; i += 2) std::memcpy(out + i / 2 * kStepBytes, values + i, 4);
+}
+
+template <>
+void lay_out<Format::kBF16>(const Rows& rows, Read, uint8_t* panel) {
+  uint16_t values[kGroup];
+  for (int column = 0; column < rows.columns; column += kGroup)
+    for (int row = 0; row < rows.count; ++row) {
+      const int count = std::min(kGroup, rows.columns - column);
+      std::memcpy(values, rows[row] + column * 2, count * 2);
+      write_pairs(values, count, panel + column / 2 * kStepBytes + row * 4);
+    }
+}
+
 // ---- rounding to fewer bits ------------------------------------------------------------------------
 
 // Ordered like |x|, NaN above all.
@@ -124,7 +140,8 @@ void round_off(const Rows& rows, Read read, uint8_t* panel) {
     }
 }
 
-void pack_bf16(const Rows& rows, Read read, uint8_t* panel) {
+template <>
+void round_off<Format::kBF16>(const Rows& rows, Read read, uint8_t* panel) {
   float values[kGroup];
   uint16_t brief[kGroup];
   for (int column = 0; column < rows.columns; column += kGroup)
@@ -132,7 +149,7 @@ void pack_bf16(const Rows& rows, Read read, uint8_t* panel) {
       const int count = std::min(kGroup, rows.columns - column);
       read(rows[row], column / kGroup, count, values);
       for (int i = 0; i < count; ++i) brief[i] = bf16_of_float(values[i]);
-      for (int i = 0; i < count; i += 2) std::memcpy(panel + (column + i) / 2 * kStepBytes + row * 4, &brief[i], 4);
+      write_pairs(brief, count, panel + column / 2 * kStepBytes + row * 4);
     }
 }
 
@@ -161,7 +178,7 @@ Pack packer_of(Format format, Format stored) {
   switch (format) {
     case Format::kQ8_0: return as_is ? lay_out<Format::kQ8_0> : round_off<Format::kQ8_0>;
     case Format::kQ4_0: return as_is ? lay_out<Format::kQ4_0> : round_off<Format::kQ4_0>;
-    case Format::kBF16: return pack_bf16;
+    case Format::kBF16: return as_is ? lay_out<Format::kBF16> : round_off<Format::kBF16>;
     case Format::kQ4_1: return as_is ? lay_out<Format::kQ4_1> : nullptr;
     case Format::kQ5_0: return as_is ? lay_out<Format::kQ5_0> : nullptr;
     case Format::kQ5_1: return as_is ? lay_out<Format::kQ5_1> : nullptr;

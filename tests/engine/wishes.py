@@ -66,6 +66,7 @@ class Memory:
             for offset in range(self.size):
                 value = self.slots.get(source * self.size + offset, b"")
                 self.slots[target * self.size + offset] = value
+        self.scheduler.copies.clear()
         for chunk in chunks:
             self._write(chunk)
         for chunk in chunks:

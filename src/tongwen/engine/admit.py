@@ -153,6 +153,7 @@ def _request(
         caller=admission.caller,
         priority=admission.priority,
         adapter=admission.adapter,
+        salt=salt,
         root_key=house.root_key(admission.adapter, salt),
         guards=guards_for(params),
         matcher=None if params.constraint is None else house.matcher_for(params.constraint),

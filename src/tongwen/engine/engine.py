@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -144,6 +145,7 @@ class Engine:
         if not chunks:
             return []
         self.runner.cache.copy(self.scheduler.copies)
+        self.scheduler.copies.clear()
         parts = self.batch.fill(chunks)
         for part in parts:
             if part.request.num_cached_tokens is None:
@@ -229,7 +231,8 @@ class Engine:
         if drafted:
             right = max(request.num_tokens - 1 - computed, 0)
             computed += right
-            self._drafted_by[request.request_id].learn(request, chunk.num_drafts, right)
+            if proposer := self._drafted_by.pop(request.request_id, None):
+                proposer.learn(request, chunk.num_drafts, right)
         self.scheduler.advance(chunk, computed)
         followers, request.followers = request.followers, []
         for follower in followers:
@@ -244,12 +247,14 @@ class Engine:
         if request.is_finished:
             return
         request.finish("abort")
+        had_begun = request in self.scheduler.running
         self.scheduler.remove(request)
         left = [follower for follower in request.followers if not follower.is_finished]
         request.followers = []
         if left:
             left[0].followers = left[1:]
-            self.scheduler.waiting.put_back(left[0])
+            queue = self.scheduler.waiting
+            (queue.put_back if had_begun else queue.add)(left[0])
 
     @property
     def most_tokens(self) -> int:
@@ -283,6 +288,12 @@ class Engine:
         """Take note that the model's weights have changed: nothing cached is found again."""
         self.weights_version += 1
         self.scheduler.pool.forget()
+        for request in (*self.scheduler.waiting, *self.scheduler.running):
+            assert isinstance(request, Request), "the engine schedules nothing but requests"
+            # What a running request has computed is of the old weights: nobody shall find it.
+            mixed = request in self.scheduler.running
+            key = secrets.token_bytes(16) if mixed else self.root_key(request.adapter, request.salt)
+            request.rekey(key)
 
     def root_key(self, adapter: int, salt: str) -> bytes:
         """What cached blocks depend on besides the tokens up to them."""

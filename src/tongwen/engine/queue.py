@@ -61,12 +61,13 @@ class FairQueue(Generic[T]):
         return None if queue is None else queue[0]
 
     def pop(self) -> T:
-        """Take the one whose turn it is; its caller's clock moves on."""
+        """Take the one whose turn it is; its caller's clock moves on, but not twice for one."""
         queue = self._next()
         assert queue is not None, "nobody waits"
         request = queue.popleft()
         key = request.priority, request.caller
-        self._clocks[key] = self._clocks.get(key, 0) + request.num_tokens
+        if queue is self._callers.get(key):
+            self._clocks[key] = self._clocks.get(key, 0) + request.num_tokens
         self._tidy()
         return request
 

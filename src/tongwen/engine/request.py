@@ -123,6 +123,9 @@ class Request:
     adapter: int = -1
     """The LoRA adapter that its tokens use; -1: none."""
 
+    salt: str = ""
+    """Who shares its cached blocks."""
+
     root_key: bytes = b""
     """What its cached blocks depend on besides their tokens."""
 
@@ -211,6 +214,11 @@ class Request:
             before = self._keys[-1] if self._keys else self.root_key
             self._keys.append(blake2b(before + tokens.tobytes(), digest_size=16).digest())
         return self._keys[:count]
+
+    def rekey(self, root_key: bytes) -> None:
+        """From now on its blocks depend on something else."""
+        self.root_key = root_key
+        self._keys.clear()
 
     def accept(self, token_id: int, logprob: float, top: dict[int, float] | None) -> None:
         """Append a sampled token and find out whether it is the last."""

@@ -84,7 +84,7 @@ class Scheduler:
 
     Attributes:
         copies: Pairs of blocks (from, to) to be copied before the step is computed: someone writes
-            on where others read the same block.
+            on where others read the same block.  Whoever copies them clears the list.
     """
 
     def __init__(self, config: SchedulerConfig, pool: BlockPool) -> None:
@@ -135,12 +135,11 @@ class Scheduler:
         budget = self.config.max_batch_tokens
         planned: dict[int, Chunk] = {}
         preempted = False
-        self.copies.clear()
-        for request in self._decodes_first():
+        everyone = self._decodes_first()
+        for place, request in enumerate(everyone):
             known = request.num_tokens - request.num_computed
-            drafts = len(request.draft_ids) if known <= budget else 0
+            drafts = self._drafts(request, budget - known - (len(everyone) - place - 1))
             wanted = min(known + drafts, budget)
-            drafts = max(wanted - known, 0)
             if request not in self.running or not wanted:
                 continue  # preempted a moment ago by a better one, or no budget left
             for victim in self._make_room(request, wanted):
@@ -151,6 +150,12 @@ class Scheduler:
                 budget -= wanted
         # Whoever was preempted waits for at least one step, or two requests would swap forever.
         return [*planned.values(), *([] if preempted else self._admit(budget))]
+
+    def _drafts(self, request: Schedulable, room: int) -> int:
+        """Drafts to verify: a guess takes no one else's token, nor anyone's blocks."""
+        drafts = max(min(len(request.draft_ids), room), 0)
+        known = request.num_tokens - request.num_computed
+        return drafts if self._missing(request, known + drafts) <= self.pool.num_free else 0
 
     def advance(self, chunk: Chunk, num_computed: int | None = None) -> None:
         """Record that a chunk was computed, or that only `num_computed` tokens of it stand."""

@@ -1,5 +1,6 @@
 """An engine that shows the logits it samples from, and tiny models to run in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,11 +174,18 @@ def save_random(
 
 
 class CountingLookup(PromptLookup):
-    """Drafts eagerly, and counts what was right."""
+    """Drafts eagerly, now and then something wrong, and counts what was right."""
 
     def __init__(self) -> None:
         super().__init__(ngram=1, least=2, max_requests=64)
-        self.drafted = self.right = 0
+        self.drafted = self.right = self.proposed = 0
+
+    def propose(self, requests: Sequence[Request]) -> None:
+        super().propose(requests)
+        for request in requests:
+            self.proposed += bool(request.draft_ids)
+            if request.draft_ids and self.proposed % 3 == 0:
+                request.draft_ids[-1] += 1
 
     def learn(self, request: Request, num_drafts: int, num_right: int) -> None:
         super().learn(request, num_drafts, num_right)

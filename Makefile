@@ -14,7 +14,7 @@ NATIVE := CMakeLists.txt $(wildcard src/tongwen/kernels/native/*.?pp)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test sanitize check bench gpu docs wheel clean
+.PHONY: help run test sanitize neon check bench gpu docs wheel clean
 
 help:  ## Print this
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | \
@@ -39,6 +39,13 @@ sanitize:  ## Run every native kernel under AddressSanitizer and UBSan: ARGS='SE
 	cmake --build build/sanitize --parallel 2
 	build/sanitize/driver $(ARGS)
 
+neon:  ## Run every native kernel for ARM in an emulator (qemu-aarch64): ARGS='SECONDS SEED'
+	cmake -S . -B build/neon -DTONGWEN_DRIVER=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+		-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static > /dev/null
+	cmake --build build/neon --parallel 2
+	@for processor in cortex-a72 cortex-a76 max; do echo "-- $$processor"; \
+		qemu-aarch64 -cpu $$processor build/neon/driver $(ARGS) || exit 1; done
+
 check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of functions and files
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -46,7 +53,7 @@ check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of func
 	$(VENV)/bin/lint-imports
 	$(RUN) tools/measure_functions.py
 
-bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep idle meanwhile; JSON lines
+bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep it idle meanwhile; print tables
 	@$(RUN) benchmarks/run_all.py $(ARGS)
 
 gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it

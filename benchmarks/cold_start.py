@@ -10,6 +10,7 @@ this is a cold process on a warm disk.
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from harness import MODEL, Values, alternate, parser, print_line
 
@@ -33,18 +34,21 @@ def first_byte(command: list[str]) -> Values:
     return {"first_byte": first_s}
 
 
+def contenders(model: str, weights: str) -> dict[str, Callable[[], Values]]:
+    """Ours, and the least that a program on torch can take."""
+    run = [sys.executable, "-m", "tongwen", "run", model, PROMPT, "--weights", weights]
+    run += ["--temperature", "0", "--max-tokens", "4"]
+    torch_alone = [sys.executable, "-c", "import torch; print(torch.__version__)"]
+    return {OURS: lambda: first_byte(run), FLOOR: lambda: first_byte(torch_alone)}
+
+
 def main() -> None:
     """Measure and print."""
     made = parser(QUESTION)
     made.add_argument("--model", default=MODEL)
     made.add_argument("--weights", default="auto", help="how ours holds them")
     asked = made.parse_args()
-    run = [sys.executable, "-m", "tongwen", "run", asked.model, PROMPT, "--weights", asked.weights]
-    run += ["--temperature", "0", "--max-tokens", "4"]
-    torch_alone = [sys.executable, "-c", "import torch; print(torch.__version__)"]
-    rounds = alternate(
-        {OURS: lambda: first_byte(run), FLOOR: lambda: first_byte(torch_alone)}, asked
-    )
+    rounds = alternate(contenders(asked.model, asked.weights), asked)
     print_line(
         "cold_start",
         QUESTION,

@@ -131,7 +131,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Measure and print."""
     asked = options()
-    llm = LLM(asked.model, weights=asked.weights, context=1024)
+    llm = LLM(asked.model, weights=asked.weights, context=1024, speculate=False)
     short, long = prompts(llm)
     path = locate(asked.model, Store(default_home(os.environ)))
     model = load_theirs(open_checkpoint(path))

@@ -1,9 +1,10 @@
-"""Run every benchmark, keep its lines with the date in the name, and draw one table of them.
+"""Run every benchmark, keep its lines with the date in the name, and print tables of them.
 
     python benchmarks/run_all.py --machine epyc-2core
 
-Writes `results/NAME_MACHINE_DATE.jsonl` for each benchmark and `results/table_MACHINE_DATE.md`.
-The lines go to stdout too, what goes on to stderr.  Keep the machine idle meanwhile.
+Writes `results/NAME_MACHINE_DATE.jsonl` for each benchmark and `results/table_MACHINE_DATE.md`;
+`cpu_peers.py` writes its own report and chart.  The tables go to stdout, what goes on to stderr.
+Keep the machine idle meanwhile.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import peers_report
 from harness import MODEL, cpu_model
 
 HERE = Path(__file__).parent
@@ -29,7 +31,7 @@ Line = dict[str, Any]
 
 
 def run(name: str, arguments: list[str]) -> list[Line]:
-    """The lines that a benchmark prints; they are passed on.
+    """The lines that a benchmark prints.
 
     Raises:
         subprocess.CalledProcessError: It failed; why stands on stderr.
@@ -41,7 +43,6 @@ def run(name: str, arguments: list[str]) -> list[Line]:
         encoding="utf-8",
         check=True,
     )
-    print(done.stdout, end="", flush=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -111,6 +112,9 @@ def main() -> None:
         kept = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         (asked.out / f"{name}_{ending}.jsonl").write_text(kept, encoding="utf-8")
     (asked.out / f"table_{ending}.md").write_text(table(everything), encoding="utf-8")
+    print(table(everything), flush=True)
+    own = ["--out", str(asked.out), "--machine", slug(asked.machine)]
+    print(peers_report.table(run("cpu_peers", [*arguments, *own])), end="")
 
 
 if __name__ == "__main__":

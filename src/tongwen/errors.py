@@ -8,6 +8,7 @@
   + ModelNotFoundError  no model of that name is known or reachable       (also a LookupError)
   + SourceError         a hub, registry or mirror failed to deliver       (also an OSError)
   + CapacityError       memory or disk is too small for what is asked     (also a MemoryError)
+  + BusyError           too much is waiting at this moment                (also a RuntimeError)
   + DependencyError     an optional library is missing                    (also an ImportError)
 """
 
@@ -54,6 +55,10 @@ class SourceError(TongwenError, OSError):
 
 class CapacityError(TongwenError, MemoryError):
     """Memory or disk is too small for what is asked."""
+
+
+class BusyError(TongwenError, RuntimeError):
+    """Too much is waiting at this moment; the same request may be served later."""
 
 
 class DependencyError(TongwenError, ImportError):

@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from tongwen.engine.admit import Admission
 from tongwen.engine.engine import Engine, EngineConfig
+from tongwen.engine.grammar import Grammars
+from tongwen.engine.llm import best_completions
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.model.config import Qwen2Config, Yarn
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer, byte_alphabet
+from tongwen.tokenizer.special import QWEN2_5
+from tongwen.tokenizer.train import train_tokenizer
 
 PRINTABLE, EOS, VOCAB = 95, 256, 264
 CONTEXT = 48
@@ -49,6 +54,26 @@ def tokenizer() -> Tokenizer:
     order = [*printable, *(byte for byte in alphabet if byte not in printable)]
     tokens = [alphabet[byte] for byte in order]
     return Tokenizer.from_vocabulary(tokens, [], control={"<|end|>": EOS}, num_rows=VOCAB)
+
+
+@pytest.fixture(scope="session")
+def words() -> Tokenizer:
+    """A trained vocabulary with all control tokens of Qwen2.5."""
+    texts = ['{"name": "value", "next": [1, 2.5, null], "a b": true}\n', "2024-01-01T00:00:00Z é"]
+    return train_tokenizer(texts * 9, 420, [token.text for token in QWEN2_5])
+
+
+@pytest.fixture(scope="session")
+def num_rows(words: Tokenizer) -> int:
+    """Rows of logits for `words`, some of them padding."""
+    return len(words) + 28
+
+
+@pytest.fixture(scope="session")
+def grammars(words: Tokenizer, num_rows: int) -> Grammars:
+    """Compiles constraints over `words`, with the ends of a Qwen2.5 instruct model."""
+    ends = [words.control["<|im_end|>"], words.control["<|endoftext|>"]]
+    return Grammars(words, num_rows=num_rows, eos_token_ids=ends)
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +135,8 @@ def make_engine(tokenizer: Tokenizer) -> Callable[..., Engine]:
         block_size: int = 4,
         max_batch_tokens: int = 512,
         max_requests: int = 64,
+        max_waiting: int | None = None,
+        prefix_cache: bool = True,
     ) -> Engine:
         return Engine(
             model,
@@ -121,7 +148,10 @@ def make_engine(tokenizer: Tokenizer) -> Callable[..., Engine]:
                 cache_tokens=cache_tokens,
                 block_size=block_size,
                 scheduler=SchedulerConfig(
-                    max_batch_tokens=max_batch_tokens, max_requests=max_requests
+                    max_batch_tokens=max_batch_tokens,
+                    max_requests=max_requests,
+                    max_waiting=max_waiting,
+                    prefix_cache=prefix_cache,
                 ),
             ),
         )
@@ -134,14 +164,19 @@ def run_all() -> Run:
     """Runs requests to their ends, checking the engine's invariants after every step."""
 
     def run(
-        engine: Engine, prompts: Sequence[list[int]], params: Sequence[SamplingParams]
+        engine: Engine,
+        prompts: Sequence[list[int]],
+        params: Sequence[SamplingParams],
+        admissions: Sequence[Admission | None] | None = None,
     ) -> list[Completion]:
-        requests = [engine.add(p, asked) for p, asked in zip(prompts, params, strict=True)]
+        asked = zip(prompts, params, admissions or [None] * len(prompts), strict=True)
+        groups = [engine.add(*one) for one in asked]
+        everyone = [[leader, *leader.followers] for leader in groups]
         while engine.has_requests:
             engine.step()
             engine.scheduler.check()
-        assert not engine.counts
+        assert not [*engine.scheduler.waiting, *engine.scheduler.running]
         assert engine.scheduler.pool.num_free == engine.scheduler.pool.num_blocks
-        return [request.completion() for request in requests]
+        return [best_completions(requests) for requests in everyone]
 
     return run

@@ -5,11 +5,13 @@ from copy import deepcopy
 
 import pytest
 import torch
+from tests.engine.conftest import Plain
 
+from tongwen.engine.admit import Admission, check_prompt
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion
-from tongwen.errors import CheckpointError, ConfigError, RequestError
+from tongwen.errors import BusyError, CheckpointError, ConfigError, RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 
 Make = Callable[..., Engine]
@@ -167,7 +169,7 @@ def test_what_cannot_be_served_is_refused_with_the_numbers(
     with pytest.raises(RequestError, match=said):
         engine.add(prompt, greedy(**asked))
     assert not engine.has_requests
-    assert not engine.counts
+    engine.scheduler.check()
 
 
 def test_the_longest_request_that_fits_is_served(engine: Engine, run_all: Run) -> None:
@@ -175,10 +177,74 @@ def test_the_longest_request_that_fits_is_served(engine: Engine, run_all: Run) -
     assert [len(c.token_ids) for c in done] == [8, 1]
 
 
-def test_a_context_may_be_scored_to_its_last_token(engine: Engine) -> None:
-    engine.check_prompt([1] * 48, room=0)
+def test_a_context_may_be_scored_to_its_last_token(engine: Engine, run_all: Run) -> None:
+    look = SamplingParams(max_tokens=0, prompt_logprobs=0)
+    (done,) = run_all(engine, [[1] * 48], [look])
+    assert done.prompt_logprobs is not None
+    assert len(done.prompt_logprobs) == 48
+    check_prompt(engine, [1] * 48, room=0)
     with pytest.raises(RequestError, match=r"49 tokens does not fit the context of 48$"):
-        engine.check_prompt([1] * 49, room=0)
+        check_prompt(engine, [1] * 49, room=0)
+
+
+def test_without_tokens_to_write_a_prompt_is_only_looked_at(engine: Engine, run_all: Run) -> None:
+    (done,) = run_all(engine, [PROMPT], [greedy(max_tokens=0)])
+    assert (done.token_ids, done.text, done.finish_reason) == ([], "", "length")
+    assert done.prompt_logprobs is None
+
+
+def test_several_completions_of_no_tokens_are_refused(engine: Engine) -> None:
+    with pytest.raises(RequestError, match="3 completions are asked for"):
+        engine.add(PROMPT, SamplingParams(n=3, max_tokens=0))
+    with pytest.raises(RequestError, match="2 completions are asked for"):
+        engine.add(PROMPT, SamplingParams(n=2), Admission(pooling="mean"))
+    assert not engine.has_requests
+
+
+def test_an_adapter_that_is_not_loaded_is_refused(engine: Engine) -> None:
+    with pytest.raises(RequestError, match="no adapter 0 is loaded"):
+        engine.add(PROMPT, greedy(), Admission(adapter=0))
+    assert not engine.has_requests
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"stop_token_ids": [VOCAB]},
+        {"bad_token_ids": [VOCAB]},
+        {"allowed_token_ids": [3, VOCAB]},
+        {"logit_bias": {VOCAB: 1.0}},
+    ],
+)
+def test_parameters_that_name_unknown_tokens_are_refused(
+    engine: Engine, asked: dict[str, object]
+) -> None:
+    with pytest.raises(RequestError, match=r"parameters' token id 264 is outside .* 264"):
+        engine.add(PROMPT, greedy(**asked))
+    assert not engine.has_requests
+
+
+def test_greedy_copies_by_the_checkpoints_default_are_refused(
+    models: Models, make_engine: Make
+) -> None:
+    engine = make_engine(models["dense"])
+    engine.defaults = Plain(do_sample=False)
+    with pytest.raises(RequestError, match="the same completion 2 times"):
+        engine.add(PROMPT, SamplingParams(n=2))
+
+
+def test_a_full_queue_refuses_and_serves_those_that_it_took(
+    models: Models, make_engine: Make, whole: Completion
+) -> None:
+    engine = make_engine(models["dense"], max_waiting=2)
+    taken = [engine.add(PROMPT, greedy(max_tokens=20)) for _ in range(2)]
+    with pytest.raises(BusyError, match="2 requests are waiting"):
+        engine.add(PROMPT, greedy(max_tokens=20))
+    engine.step()
+    taken.append(engine.add(PROMPT, greedy(max_tokens=20)))
+    while engine.has_requests:
+        engine.step()
+    assert [request.completion().token_ids for request in taken] == [whole.token_ids] * 3
 
 
 def test_padding_ids_in_a_prompt_are_served_with_penalties(engine: Engine, run_all: Run) -> None:

@@ -32,7 +32,14 @@ class Recommended:
         ("repetition_penalty", 0.0),
         ("repetition_penalty", -1.0),
         ("seed", 2**63),
-        ("max_tokens", 0),
+        ("max_tokens", -1),
+        ("min_tokens", -1),
+        ("typical_p", 0.0),
+        ("typical_p", 1.1),
+        ("prompt_logprobs", 101),
+        ("n", 0),
+        ("n", 129),
+        ("best_of", 0),
         ("logprobs", 101),
         ("logprobs", -1),
     ],
@@ -85,3 +92,25 @@ def test_any_penalty_penalizes(name: str) -> None:
 def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RequestError, match=r"`temprature`.*'temperature'"):
         params_from({"temprature": 1.0})
+
+
+def test_nothing_to_write_is_a_wish_like_any_other() -> None:
+    assert SamplingParams(max_tokens=0).max_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"min_tokens": 5, "max_tokens": 4}, r"`min_tokens` \(5\) is above `max_tokens` \(4\)"),
+        ({"n": 3, "best_of": 2}, r"`best_of` \(2\) is below `n` \(3\)"),
+        ({"n": 2, "temperature": 0}, "the same completion 2 times"),
+        ({"best_of": 4, "temperature": 0}, "the same completion 4 times"),
+        ({"allowed_token_ids": [1, 2], "bad_token_ids": [2, 1]}, "leaves no token"),
+        ({"allowed_token_ids": []}, "leaves no token"),
+        ({"logit_bias": {7: 101}}, "token 7 must lie between -100 and 100, not 101"),
+        ({"logit_bias": {7: float("nan")}}, "token 7 must lie between -100 and 100, not nan"),
+    ],
+)
+def test_contradictions_are_refused_with_the_numbers(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        params_from(asked)

@@ -1,6 +1,7 @@
 """From logits to a token: against transformers' processors, OpenAI's formula and statistics."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,22 @@ from transformers import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from tongwen.engine.params import Sampling
-from tongwen.engine.sampler import TokenCounts, candidates, gumbel, penalize, sample
+from tongwen.engine.sampler import (
+    Choice,
+    Chooser,
+    Sample,
+    TokenCounts,
+    bitmask,
+    candidates,
+    edit,
+    gumbel,
+    penalize,
+    sample,
+)
 
 PLAIN = Sampling(
     temperature=1.0,
@@ -39,8 +52,30 @@ logits_rows = st.lists(
 ).map(lambda row: torch.tensor(row, dtype=torch.float64))
 
 
+def chooser_of(
+    sampling: Sampling, prompt: Sequence[int] = (), completion: Sequence[int] = ()
+) -> Chooser:
+    chooser = Chooser(sampling)
+    chooser.count(prompt, generated=False)
+    chooser.count(completion, generated=True)
+    return chooser
+
+
+def sampled(
+    logits: Tensor,
+    sampling: Sampling,
+    position: int = 0,
+    *,
+    prompt: Sequence[int] = (),
+    completion: Sequence[int] = (),
+    num_tokens: int | None = None,
+) -> Sample:
+    choice = Choice(chooser_of(sampling, prompt, completion), position)
+    return sample(logits, choice, len(logits) if num_tokens is None else num_tokens)
+
+
 def draw(logits: Tensor, sampling: Sampling, position: int = 0) -> int:
-    return sample(logits, sampling, position, TokenCounts(), len(logits)).token_id
+    return sampled(logits, sampling, position).token_id
 
 
 def counted(prompt: list[int], completion: list[int]) -> TokenCounts:
@@ -99,6 +134,31 @@ def test_candidates_are_those_that_transformers_leaves(
         assert sorted(ids.tolist()) == theirs.isfinite().nonzero().flatten().tolist()
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=24, unique=True),
+    st.floats(0.1, 3.0),
+    st.integers(0, 30),
+    st.floats(0.01, 0.999),
+)
+def test_typical_tokens_are_those_of_transformers(
+    row: list[float], temperature: float, top_k: int, typical_p: float
+) -> None:
+    logits = torch.tensor(row, dtype=torch.float64)
+    sampling = replace(PLAIN, temperature=temperature, top_k=top_k, typical_p=typical_p)
+    filtered = warped(logits, replace(sampling, typical_p=1.0)).unsqueeze(0)
+    logprobs = filtered.log_softmax(-1).squeeze(0)
+    distance = (logprobs + logprobs.exp() @ logprobs.nan_to_num(neginf=0.0).neg()).abs()
+    nearest = distance.sort()
+    # Of tokens equally near theirs keeps all, ours the lowest ids; and rounding may decide.
+    assume(not bool((nearest.values.diff().nan_to_num(1.0) < 1e-9).any()))
+    reached = logprobs.exp()[nearest.indices].cumsum(-1)
+    assume(not bool(((reached - typical_p).abs() < 1e-9).any()))
+    theirs = TypicalLogitsWarper(typical_p)(torch.zeros(1, 1, dtype=torch.long), filtered)
+    ids, _ = candidates(logits, sampling)
+    assert sorted(ids.tolist()) == theirs.squeeze(0).isfinite().nonzero().flatten().tolist()
+
+
 @settings(max_examples=150, deadline=None)
 @given(logits_rows, st.data(), st.floats(0.1, 4.0))
 def test_the_repetition_penalty_is_that_of_transformers(
@@ -130,14 +190,14 @@ def test_presence_and_frequency_penalties_are_openais_formula(
 
 def test_a_penalty_leaves_the_row_that_it_was_given() -> None:
     logits = torch.ones(4)
-    sample(logits, replace(GREEDY, repetition_penalty=2.0), 0, counted([1], []), 4)
+    sampled(logits, replace(GREEDY, repetition_penalty=2.0), prompt=[1])
     assert logits.tolist() == [1.0] * 4
 
 
 def test_padding_rows_in_a_prompt_have_no_logit_to_penalize() -> None:
     sampling = replace(GREEDY, repetition_penalty=2.0)
     logits = torch.tensor([1.0, 3.0, 2.0, 9.0, 9.0])
-    assert sample(logits, sampling, 0, counted([4, 1], []), 3).token_id == 2
+    assert sampled(logits, sampling, prompt=[4, 1], num_tokens=3).token_id == 2
 
 
 @settings(max_examples=100, deadline=None)
@@ -168,7 +228,7 @@ def test_padding_rows_are_never_sampled() -> None:
     logits = torch.cat((torch.zeros(5), torch.full((3,), 50.0)))
     for sampling in (GREEDY, PLAIN, replace(PLAIN, top_k=2), replace(PLAIN, top_p=0.5)):
         for position in range(20):
-            assert sample(logits, sampling, position, TokenCounts(), 5).token_id < 5
+            assert sampled(logits, sampling, position, num_tokens=5).token_id < 5
 
 
 def test_log_probabilities_are_those_of_the_raw_logits() -> None:
@@ -177,7 +237,7 @@ def test_log_probabilities_are_those_of_the_raw_logits() -> None:
     sampling = replace(
         PLAIN, temperature=3.0, top_k=7, repetition_penalty=2.0, presence_penalty=1.0, logprobs=4
     )
-    chosen = sample(logits, sampling, 3, counted([1, 2], [5]), 30)
+    chosen = sampled(logits, sampling, 3, prompt=[1, 2], completion=[5], num_tokens=30)
     assert chosen.logprob == pytest.approx(exact[chosen.token_id].item(), abs=1e-14)
     assert chosen.top is not None
     values, ids = exact.topk(4)
@@ -187,11 +247,11 @@ def test_log_probabilities_are_those_of_the_raw_logits() -> None:
 
 def test_top_logprobs_are_as_many_as_asked_for_or_as_there_are() -> None:
     logits = torch.zeros(6)
-    tops = [sample(logits, replace(GREEDY, logprobs=n), 0, TokenCounts(), 6).top for n in (0, 50)]
+    tops = [sampled(logits, replace(GREEDY, logprobs=n)).top for n in (0, 50)]
     assert tops[0] == {}
     assert tops[1] is not None
     assert len(tops[1]) == 6
-    assert sample(logits, GREEDY, 0, TokenCounts(), 6).top is None
+    assert sampled(logits, GREEDY).top is None
 
 
 def test_the_same_arguments_give_the_same_token_whatever_else_is_drawn() -> None:
@@ -278,3 +338,42 @@ def test_seeds_draw_with_the_same_probabilities_as_positions() -> None:
     tokens = torch.tensor([draw(logits, replace(PLAIN, seed=seed)) for seed in range(2000)])
     # 2 degrees of freedom: 27.6 once in a million.
     assert chi_square(tokens.bincount(minlength=3).double(), logits.softmax(-1)) < 27.6
+
+
+def biased(logits: Tensor, sampling: Sampling, forbidden: Sequence[int] = ()) -> Tensor:
+    chooser = Chooser(sampling, forbidden, len(logits))
+    return edit(logits, Choice(chooser, 0, chooser.allowed))
+
+
+def test_biases_are_added_and_bad_tokens_are_never_chosen() -> None:
+    logits = torch.arange(5.0)
+    sampling = replace(PLAIN, logit_bias=((1, 9.0), (4, -2.0), (3, 50.0)), bad_token_ids=(3,))
+    assert biased(logits, sampling).tolist() == [0.0, 10.0, 2.0, -math.inf, 2.0]
+    assert logits.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_nothing_but_allowed_tokens_is_chosen() -> None:
+    sampling = replace(PLAIN, allowed_token_ids=(0, 33, 39), bad_token_ids=(33,))
+    assert biased(torch.zeros(40), sampling).isfinite().nonzero().flatten().tolist() == [0, 39]
+
+
+def test_a_bias_comes_before_the_penalties() -> None:
+    chooser = chooser_of(replace(PLAIN, repetition_penalty=2.0, logit_bias=((0, -3.0),)), [0])
+    assert edit(torch.ones(2), Choice(chooser, 0)).tolist() == [-4.0, 1.0]
+
+
+def test_ends_are_forbidden_until_enough_is_written() -> None:
+    chooser = Chooser(replace(PLAIN, min_tokens=2), [1], 3)
+    chooser.count([0] * 9, generated=False)
+    seen = []
+    for _ in range(4):
+        seen.append(edit(torch.zeros(3), Choice(chooser, 0))[1].item())
+        chooser.count([0], generated=True)
+    assert seen == [-math.inf, -math.inf, 0.0, 0.0]
+
+
+@given(st.sets(st.integers(0, 99)))
+def test_a_bitmask_has_a_bit_for_each_token(token_ids: set[int]) -> None:
+    words = bitmask(token_ids, 100)
+    assert len(words) == 4
+    assert {i for i in range(128) if int(words[i // 32]) >> (i % 32) & 1} == token_ids

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.invariants.watched import (
     DENSE,
     SPARSE,
     Answer,
+    CountingLookup,
     WatchedEngine,
     answer,
     random_prompt,
@@ -18,8 +20,10 @@ from tests.invariants.watched import (
     watched,
 )
 
+from tongwen.engine.admit import Admission
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
+from tongwen.engine.prompts import pooled
 from tongwen.errors import CheckpointError
 from tongwen.kernels.machine import machine
 
@@ -31,6 +35,8 @@ LONG, SHORT = 150, 45
 PARAMS = SamplingParams(
     temperature=0, repetition_penalty=1.0, max_tokens=4, ignore_eos=True, logprobs=3
 )
+DRAWN = replace(PARAMS, temperature=0.8, top_k=20, top_p=0.9, seed=11)
+LOOK = SamplingParams(max_tokens=0, prompt_logprobs=0)
 KINDS = ("file", "bf16", "int8", "int4")
 
 
@@ -47,8 +53,15 @@ class Case:
         self.prompt = random_prompt(tokens, self.vocab, seed=0)
         self.alone = self.answer(watched(llm))
 
-    def answer(self, engine: WatchedEngine, others: list[list[int]] | None = None) -> Answer:
-        return answer(engine, self.prompt, PARAMS, others)
+        self.drawn = self.answer(watched(llm), params=DRAWN)
+
+    def answer(
+        self,
+        engine: WatchedEngine,
+        others: list[list[int]] | None = None,
+        params: SamplingParams = PARAMS,
+    ) -> Answer:
+        return answer(engine, self.prompt, params, others)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -85,6 +98,74 @@ def check_chunks(case: Case, chunk: int) -> None:
     case.answer(engine).check_same(case.alone)
 
 
+def check_prefix_hit(case: Case) -> None:
+    """The same prompt again, another that goes on from its answer, greedy and drawn."""
+    engine = watched(case.llm)
+    for params, alone in ((PARAMS, case.alone), (DRAWN, case.drawn)) * 2:
+        case.answer(engine, params=params).check_same(alone)
+    again = engine.add(case.prompt, PARAMS)
+    longer = [*case.prompt, *case.alone.token_ids, 5]
+    found = answer(engine, longer, DRAWN)
+    assert again.num_cached_tokens == (len(case.prompt) - 1) // 32 * 32 > 0
+    found.check_same(answer(watched(case.llm, prefix_cache=False), longer, DRAWN))
+
+
+def check_samples(case: Case) -> None:
+    """Several completions of a prompt write on in copies of its last block."""
+    engine = watched(case.llm)
+    leader = engine.add(case.prompt, replace(DRAWN, n=3))
+    everyone = [leader, *leader.followers]
+    while engine.has_requests:
+        engine.step()
+    for place, request in enumerate(everyone):
+        lone = case.answer(watched(case.llm), params=replace(DRAWN, seed=11 + place))
+        done = request.completion()
+        seen = torch.stack(engine.seen[request.request_id])
+        Answer(done.token_ids, done.logprobs, seen).check_same(lone)
+
+
+def check_speculated(case: Case) -> None:
+    """On a prompt that repeats itself, asked to repeat itself more: drafts are right and wrong."""
+    some = random_prompt(6, case.vocab, seed=5)
+    prompt = some * (len(case.prompt) // 6)
+    hot = replace(DRAWN, temperature=5.0, top_k=0, top_p=1.0)
+    drafted = right = 0
+    for asked in (PARAMS, DRAWN, hot):
+        params = replace(asked, max_tokens=12, logit_bias=dict.fromkeys(some, 30.0))
+        plain, drafting = watched(case.llm), watched(case.llm)
+        lookup = CountingLookup()
+        drafting.proposers = (lookup,)
+        others = [prompt[i:] for i in range(1, 5)]
+        answer(drafting, prompt, params, others).check_same(answer(plain, prompt, params))
+        drafted, right = drafted + lookup.drafted, right + lookup.right
+    assert 0 < right < drafted, "drafts were all right or all wrong: little is shown"
+
+
+def check_score(case: Case) -> None:
+    """What was drawn is scored with the log-probabilities that it was drawn with."""
+    for alone, chunk in ((case.alone, 512), (case.drawn, 512), (case.drawn, 7)):
+        engine = watched(case.llm, max_batch_tokens=chunk, max_requests=1)
+        request = engine.add(case.prompt + alone.token_ids, LOOK)
+        while engine.has_requests:
+            engine.step()
+        scored = request.completion().prompt_logprobs
+        assert scored is not None
+        assert scored[len(case.prompt) :] == alone.logprobs
+
+
+def check_vectors(case: Case) -> None:
+    """Embeddings do not show where chunks begin, nor who is beside them."""
+    for pooling in ("mean", "last"):
+        vectors = []
+        for chunk in (512, 1, 7, 40):
+            engine = watched(case.llm, max_batch_tokens=chunk, max_requests=1)
+            request = engine.add(case.prompt, LOOK, Admission(pooling=pooling))
+            while engine.has_requests:
+                engine.step()
+            vectors.append(pooled(request))
+        assert all(torch.equal(vector, vectors[0]) for vector in vectors)
+
+
 def check_replay(case: Case) -> None:
     case.answer(watched(case.llm, replay=False)).check_same(case.alone)
 
@@ -103,6 +184,7 @@ def test_tiny_preempted_as_alone(tiny: Case) -> None:
     engine = watched(tiny.llm, cache_tokens=512)
     others = [random_prompt(30, tiny.vocab, seed=i) for i in range(14)]
     tiny.answer(engine, others).check_same(tiny.alone)
+    assert engine.num_preempted, "the cache was not small enough to show anything"
 
 
 def test_tiny_replayed_as_by_modules(tiny: Case) -> None:
@@ -110,6 +192,26 @@ def test_tiny_replayed_as_by_modules(tiny: Case) -> None:
         assert watched(tiny.llm).runner.machine is None, "experts are chosen: nothing to replay"
     else:
         check_replay(tiny)
+
+
+def test_tiny_after_a_prefix_hit_as_alone(tiny: Case) -> None:
+    check_prefix_hit(tiny)
+
+
+def test_tiny_samples_of_one_prompt_as_alone(tiny: Case) -> None:
+    check_samples(tiny)
+
+
+def test_tiny_speculated_as_alone(tiny: Case) -> None:
+    check_speculated(tiny)
+
+
+def test_tiny_scored_as_sampled(tiny: Case) -> None:
+    check_score(tiny)
+
+
+def test_tiny_vectors_whole_as_in_chunks(tiny: Case) -> None:
+    check_vectors(tiny)
 
 
 @pytest.mark.real
@@ -123,6 +225,35 @@ def test_real_alone_as_in_a_crowd(real: Case) -> None:
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_real_whole_as_in_chunks(real: Case, chunk: int) -> None:
     check_chunks(real, chunk)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_preempted_as_alone(real: Case) -> None:
+    engine = watched(real.llm, cache_tokens=512)
+    others = [random_prompt(31, real.vocab, seed=i) for i in range(11)]
+    real.answer(engine, others).check_same(real.alone)
+    assert engine.num_preempted, "the cache was not small enough to show anything"
+
+
+@pytest.mark.real
+def test_real_after_a_prefix_hit_as_alone(real: Case) -> None:
+    check_prefix_hit(real)
+
+
+@pytest.mark.real
+def test_real_samples_of_one_prompt_as_alone(real: Case) -> None:
+    check_samples(real)
+
+
+@pytest.mark.real
+def test_real_speculated_as_alone(real: Case) -> None:
+    check_speculated(real)
+
+
+@pytest.mark.real
+def test_real_scored_as_sampled(real: Case) -> None:
+    check_score(real)
 
 
 @pytest.mark.real

@@ -9,11 +9,15 @@ from torch import Tensor
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.save import save_checkpoint
 from tongwen.checkpoint.tensor_names import entries
+from tongwen.engine.batch import Part
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Request
+from tongwen.engine.sampler import Sample
 from tongwen.engine.scheduler import SchedulerConfig
+from tongwen.engine.speculate import PromptLookup
+from tongwen.engine.turn import Turn
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.bpe import Tokenizer, byte_alphabet
 
@@ -24,10 +28,22 @@ class WatchedEngine(Engine):
     """Keeps the logits of every sampled token."""
 
     seen: dict[int, list[Tensor]]
+    num_preempted = 0
 
-    def _sample(self, request: Request, logits: Tensor) -> None:
-        self.seen.setdefault(request.request_id, []).append(logits.clone())
-        super()._sample(request, logits)
+    def step(self) -> list[Request]:
+        """A step; counts who had to give back what was computed."""
+        running = list(self.scheduler.running)
+        moved = super().step()
+        self.num_preempted += sum(request in running for request in self.scheduler.waiting)
+        return moved
+
+    def _sample(self, parts: list[Part], logits: Tensor) -> list[Request]:
+        self._rows = logits.clone()  # sampling overwrites them
+        return super()._sample(parts, logits)
+
+    def _accept(self, turn: Turn, sample: Sample) -> bool:
+        self.seen.setdefault(turn.request.request_id, []).append(self._rows[turn.row])
+        return super()._accept(turn, sample)
 
 
 def watched(
@@ -37,6 +53,7 @@ def watched(
     max_requests: int = 64,
     cache_tokens: int = 64 * 160,
     replay: bool = True,
+    prefix_cache: bool = True,
 ) -> WatchedEngine:
     """An engine around the model of `llm`."""
     engine = WatchedEngine(
@@ -47,7 +64,11 @@ def watched(
         config=EngineConfig(
             context=CONTEXT,
             cache_tokens=cache_tokens,
-            scheduler=SchedulerConfig(max_batch_tokens=max_batch_tokens, max_requests=max_requests),
+            scheduler=SchedulerConfig(
+                max_batch_tokens=max_batch_tokens,
+                max_requests=max_requests,
+                prefix_cache=prefix_cache,
+            ),
         ),
     )
     engine.seen = {}
@@ -149,3 +170,15 @@ def save_random(
         tokenizer=Tokenizer.from_vocabulary(alphabet, [], control={"<|endoftext|>": 256}),
     )
     return directory
+
+
+class CountingLookup(PromptLookup):
+    """Drafts eagerly, and counts what was right."""
+
+    def __init__(self) -> None:
+        super().__init__(ngram=1, least=2, max_requests=64)
+        self.drafted = self.right = 0
+
+    def learn(self, request: Request, num_drafts: int, num_right: int) -> None:
+        super().learn(request, num_drafts, num_right)
+        self.drafted, self.right = self.drafted + num_drafts, self.right + num_right

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from tongwen.kernels.attention import causal_attention
-from tongwen.kernels.machine import FORMATS, INSTRUCTION_SETS, Machine, Packed, Ring, aligned_bytes
+from tongwen.kernels.machine import (
+    FORMATS,
+    Machine,
+    Packed,
+    Ring,
+    aligned_bytes,
+    instruction_sets,
+)
 from tongwen.kernels.rope import rotate
 from tongwen.quant.format import format_named
 
@@ -18,7 +25,7 @@ native = pytest.importorskip("tongwen.kernels._native", reason="no native kernel
 COLUMNS, ROWS = 512, 130  # two superblocks; a last panel of two rows
 
 
-@pytest.fixture(params=INSTRUCTION_SETS)
+@pytest.fixture(params=instruction_sets())
 def machine(request: pytest.FixtureRequest) -> Machine:
     """The kernels of each instruction set that this processor has."""
     found = Machine(native, request.param)

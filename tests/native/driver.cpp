@@ -1,11 +1,13 @@
 // Every kernel on random shapes, for the address and undefined-behaviour sanitizers.
 //
 // All memory that a kernel is given is exactly as large as what it may touch, on the heap, so that
-// one byte too many is seen.  Results are compared with a naive sum in double, and a row's bits
-// alone with its bits among others; NaN and infinity must come out wherever they went in.
+// one byte too many is seen.  Results are compared with a naive sum in double and with the portable
+// kernels' results, and a row's bits alone with its bits among others; NaN and infinity must come out
+// wherever they went in.
 //
 //   driver [seconds] [first seed]
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -51,6 +53,16 @@ std::vector<float> floats(size_t count) {
 
 bool same(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
 bool close(double a, double b, double scale) { return std::fabs(a - b) <= 1e-5 * scale + 1e-6; }
+
+// Whether sums over lanes, too, are added in the order of the portable kernels: four lanes.
+bool in_order(const Kernels& kernels) { return std::string(kernels.name).rfind("neon", 0) == 0 || &kernels == &kernels_portable(); }
+
+// Against the portable kernels' results: the same bits, or no further than `tolerance`.
+void check_twin(const std::vector<float>& out, const std::vector<float>& portable, double tolerance) {
+  check(out.size() == portable.size(), "not as many results as the portable kernels'");
+  if (tolerance == 0) return check(same(out.data(), portable.data(), out.size()), "bits differ from the portable kernels'");
+  for (size_t i = 0; i < out.size(); ++i) check(std::fabs(out[i] - portable[i]) <= tolerance, "too far from the portable kernels' result");
+}
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -183,7 +195,7 @@ float rounded(float x) {
 // ---- products --------------------------------------------------------------------------------------
 
 struct Products {
-  const Kernels& kernels;
+  const Kernels* kernels;
   Threads& threads;
   int columns;
   int64_t stride;
@@ -202,7 +214,7 @@ struct Products {
       op.segments[i] = {w.format, w.panels.get(), w.panel_bytes(), w.rows, biases[i].empty() ? nullptr : biases[i].data(), out.data() + column, width};
       column += w.rows;
     }
-    threads.run(rows, columns, [&](Team& team) { kernels.linear(op, team); });
+    threads.run(rows, columns, [&](Team& team) { kernels->linear(op, team); });
     return out;
   }
 };
@@ -212,7 +224,8 @@ void check_values(const Products& products, const std::vector<float>& x, const s
   size_t column = 0;
   for (size_t s = 0; s < products.weights.size(); column += products.weights[s].rows, ++s) {
     const Weights& w = products.weights[s];
-    const std::vector<float> plain = unpacked(products.kernels, w, products.threads);
+    const std::vector<float> plain = unpacked(*products.kernels, w, products.threads);
+    check_twin(plain, unpacked(kernels_portable(), w, products.threads), 0);
     for (int trial = 0; trial < 40; ++trial) {
       const int row = any(0, rows - 1), n = trial == 0 ? w.rows - 1 : any(0, w.rows - 1);
       std::vector<float> seen(x.begin() + row * products.stride, x.begin() + row * products.stride + products.columns);
@@ -239,11 +252,19 @@ void check_nonfinite(const Products& products, std::vector<float> x, const std::
   }
 }
 
+// Group sums are integers, and every instruction set adds the groups alike.  AVX-512's product of
+// bfloat16 rounds between its two terms: 2^-24 of the sum of magnitudes, below `columns`, for each pair.
+void check_products_twin(Products products, const std::vector<float>& x, const std::vector<float>& out, int rows) {
+  const bool rounds = products.weights[0].format == Format::kBF16 && std::strcmp(products.kernels->name, "avx512") == 0;
+  products.kernels = &kernels_portable();
+  check_twin(out, products.run(x.data(), rows), rounds ? 1e-5 * products.columns : 0);
+}
+
 void try_products(const Kernels& kernels, Threads& threads) {
   const bool brain = any(0, 5) == 0;
   const int rows = one_of({0, 1, 2, 3, 4, 5, 8, 33, 63, 66, 70}), segments = any(1, kMaxSegments);
   const int columns = one_of({256, 512, 768, 1792, 32 * any(1, 30)});
-  Products products{kernels, threads, columns, columns + 4 * any(0, 3), {}, {}};
+  Products products{&kernels, threads, columns, columns + 4 * any(0, 3), {}, {}};
   what = std::string(kernels.name) + " linear, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", formats";
   for (int i = 0; i < segments; ++i) {
     Format format;
@@ -258,16 +279,17 @@ void try_products(const Kernels& kernels, Threads& threads) {
   check_values(products, x, out, rows);
   check_nonfinite(products, x, out, rows);
   const size_t width = out.size() / rows;
-  const int first = any(0, rows - 1), count = any(1, rows - first);
+  const int first = any(0, rows - 1), count = one_of({1, any(1, rows - first)});
   const std::vector<float> part(x.begin() + first * products.stride, x.begin() + (first + count - 1) * products.stride + columns);
   check(same(products.run(part.data(), count).data(), &out[first * width], count * width), "bits differ among fewer rows");
+  check_products_twin(std::move(products), x, out, rows);
 }
 
 // ---- attention -------------------------------------------------------------------------------------
 
 // Requests whose blocks lie scattered in one cache full of NaN.
 struct Cached {
-  const Kernels& kernels;
+  const Kernels* kernels;
   Threads& threads;
   int heads, kv_heads, dims, window;
   std::vector<int> tokens;  // of each request
@@ -314,9 +336,9 @@ struct Cached {
     const Attention op{q, stride(), result.data(), heads, kv_heads, dims, window, store,
                        starts.data(), lengths.data(), table.data(), table_stride, static_cast<int>(lengths.size())};
     threads.run(1, 32, [&](Team& team) {
-      kernels.rope(rope, team);
+      kernels->rope(rope, team);
       team.wait();
-      kernels.attention(op, team);
+      kernels->attention(op, team);
     });
     for (int i = 0; i < count; ++i)
       std::copy_n(result.begin() + static_cast<int64_t>(i) * heads * dims, heads * dims, out.begin() + rows[i] * heads * dims);
@@ -360,7 +382,7 @@ struct Cached {
 
 Cached cached(const Kernels& kernels, Threads& threads) {
   const int kv_heads = any(1, 3), group = one_of({1, 2, 6, 7}), dims = one_of({64, 128});
-  Cached made{kernels, threads, kv_heads * group, kv_heads, dims, one_of({0, 0, 1, 40, 128, 150}), {}, 0, {}, nullptr, {}, {}};
+  Cached made{&kernels, threads, kv_heads * group, kv_heads, dims, one_of({0, 0, 1, 40, 128, 150}), {}, 0, {}, nullptr, {}, {}};
   for (int i = any(1, 3); i > 0; --i) made.tokens.push_back(one_of({1, 31, 33, 128, 129, any(1, 300)}));
   const int longest = *std::max_element(made.tokens.begin(), made.tokens.end());
   made.table_stride = (longest + kBlockKeys - 1) / kBlockKeys;
@@ -384,6 +406,11 @@ void try_attention(const Kernels& kernels, Threads& threads) {
   }
   check(same(mine.attend(one_of({7, 32, 100, 512})).data(), out.data(), out.size()), "bits differ in other chunks");
 
+  mine.kernels = &kernels_portable();
+  // In another order a weight may be rounded to bfloat16 the other way: by 2^-8 of itself.
+  check_twin(out, mine.attend(1 << 20), in_order(kernels) ? 0 : 0x1p-6);
+  mine.kernels = &kernels;
+
   const int request = any(0, static_cast<int>(mine.tokens.size()) - 1), hit = any(0, mine.tokens[request] - 1);
   const int64_t row = mine.first_token(request) + hit;
   mine.qkv[row * mine.stride() + any(0, static_cast<int>(mine.stride()) - 1)] = kNaN;
@@ -394,31 +421,58 @@ void try_attention(const Kernels& kernels, Threads& threads) {
 
 // ---- the rest --------------------------------------------------------------------------------------
 
+struct Rows {
+  const Kernels* kernels;
+  Threads& threads;
+  int columns, outputs;
+  std::vector<float> weight, matrix;  // of the norm, of the dense product
+
+  // Norm, dense product, sum and gate of rows of x and y.
+  std::array<std::vector<float>, 4> run(const std::vector<float>& x, const std::vector<float>& y) const {
+    const int rows = static_cast<int>(x.size()) / columns;
+    std::array<std::vector<float>, 4> out{x, std::vector<float>(static_cast<size_t>(rows) * outputs), x, x};
+    threads.run(1, 32, [&](Team& team) {
+      kernels->norm({x.data(), weight.data(), out[0].data(), rows, columns, 1e-6f}, team);
+      team.wait();
+      kernels->dense({x.data(), matrix.data(), out[1].data(), rows, columns, outputs}, team);
+      team.wait();
+      kernels->add({x.data(), y.data(), out[2].data(), static_cast<int64_t>(x.size())}, team);
+      team.wait();
+      kernels->swiglu({x.data(), y.data(), columns, out[3].data(), rows, columns}, team);
+    });
+    return out;
+  }
+};
+
 void try_rows(const Kernels& kernels, Threads& threads) {
   const int rows = any(1, 70), columns = 32 * any(1, 90), outputs = any(1, 64);
   what = std::string(kernels.name) + " norm, dense, add, swiglu, rows " + std::to_string(rows) + ", columns " + std::to_string(columns);
-  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), y = floats(x.size()), weight = floats(columns);
-  const std::vector<float> matrix = floats(static_cast<size_t>(outputs) * columns);
-  std::vector<float> normed(x.size()), sums(x.size()), gated(x.size()), scores(static_cast<size_t>(rows) * outputs);
-  threads.run(1, 32, [&](Team& team) {
-    kernels.norm({x.data(), weight.data(), normed.data(), rows, columns, 1e-6f}, team);
-    team.wait();
-    kernels.dense({x.data(), matrix.data(), scores.data(), rows, columns, outputs}, team);
-    team.wait();
-    kernels.add({x.data(), y.data(), sums.data(), static_cast<int64_t>(x.size())}, team);
-    team.wait();
-    kernels.swiglu({x.data(), y.data(), columns, gated.data(), rows, columns}, team);
-  });
+  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), y = floats(x.size());
+  Rows mine{&kernels, threads, columns, outputs, floats(columns), floats(static_cast<size_t>(outputs) * columns)};
+  const auto all = mine.run(x, y);
+  const auto& [normed, scores, sums, gated] = all;
   for (int trial = 0; trial < 100; ++trial) {
     const int row = any(0, rows - 1), n = any(0, outputs - 1);
     const size_t at = static_cast<size_t>(row) * columns + any(0, columns - 1);
-    const float *mine = &x[static_cast<size_t>(row) * columns], *other = &matrix[static_cast<size_t>(n) * columns];
-    const double square = std::inner_product(mine, mine + columns, mine, 0.0) / columns;
-    check(close(normed[at], weight[at % columns] * x[at] / std::sqrt(square + 1e-6), 4), "norm is off");
-    check(close(scores[static_cast<size_t>(row) * outputs + n], std::inner_product(mine, mine + columns, other, 0.0), columns), "dense is off");
+    const float *one = &x[static_cast<size_t>(row) * columns], *other = &mine.matrix[static_cast<size_t>(n) * columns];
+    const double square = std::inner_product(one, one + columns, one, 0.0) / columns;
+    check(close(normed[at], mine.weight[at % columns] * x[at] / std::sqrt(square + 1e-6), 4), "norm is off");
+    check(close(scores[static_cast<size_t>(row) * outputs + n], std::inner_product(one, one + columns, other, 0.0), columns), "dense is off");
     check(sums[at] == x[at] + y[at], "a sum is off");
     check(close(gated[at], x[at] / (1 + std::exp(-static_cast<double>(x[at]))) * y[at], 4), "swiglu is off");
   }
+  const auto row_of = [&](const std::vector<float>& many, int row) {
+    const auto width = static_cast<int64_t>(many.size()) / rows;
+    return std::vector<float>(many.begin() + row * width, many.begin() + (row + 1) * width);
+  };
+  const int row = any(0, rows - 1);
+  const auto alone = mine.run(row_of(x, row), row_of(y, row));
+  for (int i = 0; i < 4; ++i) check(row_of(all[i], row) == alone[i], "bits differ in a row alone");
+  mine.kernels = &kernels_portable();
+  const auto portable = mine.run(x, y);
+  // Sums over columns in another order: each within `close` of the true one.
+  const double tolerances[] = {1e-4, 2e-5 * columns, 0, 0};
+  for (int i = 0; i < 4; ++i) check_twin(all[i], portable[i], in_order(kernels) ? 0 : tolerances[i]);
 }
 
 // Recorded operations, replayed on other numbers, give what performing them gives.
@@ -452,6 +506,10 @@ std::vector<const Kernels*> available() {
   if (second != "portable") found.push_back(&kernels_avx2());
   if (second == "avx2_vnni") found.push_back(&kernels_avx2_vnni());
   if (best == "avx512") found.push_back(&kernels_avx512());
+#elif defined(TW_ARM)
+  const std::string best = Machine("neon", 1).isa();
+  if (best != "portable") found.push_back(&kernels_neon());
+  if (best == "neon_i8mm") found.push_back(&kernels_neon_i8mm());
 #endif
   return found;
 }
@@ -476,7 +534,7 @@ int main(int count, char** arguments) {
       try_attention(*each, threads);
       try_rows(*each, threads);
     }
-    for (const char* most : {"portable", "avx2", "avx512"}) try_replay(most, workers);
+    for (const char* most : {"portable", "avx2", "avx512", "neon"}) try_replay(most, workers);
   }
   std::printf("passed:");
   for (const Kernels* each : kernels) std::printf(" %s", each->name);

@@ -174,8 +174,9 @@ def chunked_logits(llm: LLM, token_ids: list[int]) -> Tensor:
         tokens = engine.batch.num_tokens
         engine.batch.sample_rows[:tokens] = torch.arange(tokens)  # every row, not only the last
         engine.batch.num_samples = tokens
-        parts.append(engine.runner.run(engine.batch))
-        engine.scheduler.advance(chunks)
+        parts.append(engine.runner.run(engine.batch).logits)
+        for chunk in chunks:
+            engine.scheduler.advance(chunk)
     assert [len(part) for part in parts[:-1]] == [CHUNK] * (TOKENS // CHUNK)
     return torch.cat(parts)
 

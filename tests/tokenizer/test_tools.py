@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.chat import FAMILIES, ChatML
 from tongwen.tokenizer.messages import ToolCall
-from tongwen.tokenizer.tools import ToolForm, parse_tool_calls, qwen2_section
+from tongwen.tokenizer.tool_stream import parse_tool_calls
+from tongwen.tokenizer.tools import ToolForm, qwen2_section
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

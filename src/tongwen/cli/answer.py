@@ -8,7 +8,8 @@ from types import FrameType
 from typing import Any
 
 from tongwen.cli.render import Sink
-from tongwen.engine.llm import LLM, Delta
+from tongwen.engine.deltas import Delta
+from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Completion
 
@@ -39,7 +40,8 @@ class Answer:
         if not self.token_ids:
             self.ttft_s = elapsed_s
         self.decode_s = elapsed_s - self.ttft_s
-        self.token_ids.append(delta.token_id)
+        if delta.token_id is not None:
+            self.token_ids.append(delta.token_id)
         self.text += delta.text
         self.completion = delta.completion
         if delta.completion is not None:

@@ -1,17 +1,48 @@
-"""How fast a model runs here: tokens per second of decoding and of reading a prompt."""
+"""How fast a model runs here: decoding, reading a prompt, serving many at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 
 import torch
 
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
+from tongwen.engine.request import Completion
+from tongwen.kernels.machine import Machine
+from tongwen.model.account import forward_flops
 
 DECODE_TOKENS, PREFILL_TOKENS, SHORT_PROMPT = 64, 512, 16
 _PROBE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """Requests that arrive at the same moment, each with a prompt of its own."""
+
+    requests: int = 32
+    prompt_tokens: int = 128
+    completion_tokens: int = 64
+    """Tokens that each completion gets, whatever it says."""
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens of cache that hold all of them at once; blocks of 32 are not shared."""
+        each = -(-(self.prompt_tokens + self.completion_tokens) // 32) * 32
+        return self.requests * each
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probes:
+    """What the machine could do beside the repeats: the walls; medians."""
+
+    read_gb_per_s: float
+    """Reading memory that no cache holds: the wall that decoding meets."""
+
+    peak_int8_gops: float | None
+    """Multiplies and adds of 8-bit integers from registers, in 10^9 a second: the wall that prompts
+    and batches meet; `None` without native kernels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,10 +50,10 @@ class Speed:
     """One measurement; rates are medians of the repeats."""
 
     work: str
-    """`decode` or `prefill`."""
+    """`decode`, `prefill` or `serve`."""
 
     tokens: int
-    """Tokens computed in one repeat."""
+    """Tokens counted in one repeat."""
 
     tokens_per_s: float
     spread: float
@@ -32,67 +63,176 @@ class Speed:
     numerics: str
     weights_bytes: int
     read_gb_per_s: float
-    """What reading memory gave beside the repeats: the wall that decoding meets."""
+    """As in `Probes`."""
+
+    peak_int8_gops: float | None
+    """As in `Probes`."""
 
     wall_share: float | None
-    """Decoding's bytes per second as a share of that; every token reads all weights once."""
+    """Share of the wall that was reached: decoding's bytes per second of `read_gb_per_s` (every
+    token reads all weights once), a prompt's operations per second of `peak_int8_gops`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeSpeed(Speed):
+    """Many requests at once; `tokens_per_s` are output tokens over the time that all took."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    ttft_p50_ms: float
+    """Median time from arrival to the first token, over the requests of all repeats."""
+
+    ttft_p99_ms: float
 
 
 def measure(llm: LLM, work: str, repeats: int = 5) -> Speed:
     """Time `decode` (64 tokens after a short prompt) or `prefill` (a prompt of 512 tokens)."""
-    once = {"decode": _decode, "prefill": _prefill}[work]
-    once(llm)  # the first run maps memory and records steps
-    rates, reads = [], []
-    for _ in range(repeats):
-        rates.append(once(llm))
-        reads.append(read_bandwidth())
-    rate, read = median(rates), median(reads)
-    is_decode = work == "decode"
+    once = {"decode": decode, "prefill": prefill}[work]
+    rates, probes = _alternate(lambda run: once(llm, run), llm.plan.machine, repeats)
+    rate, is_decode = median(rates), work == "decode"
+    wall = probes.read_gb_per_s * 1e9 if is_decode else _int8_wall(llm, probes)
+    cost = bytes_per_token(llm) if is_decode else operations(llm, PREFILL_TOKENS) / PREFILL_TOKENS
     return Speed(
         work=work,
         tokens=DECODE_TOKENS if is_decode else PREFILL_TOKENS,
         tokens_per_s=round(rate, 2),
-        spread=round((max(rates) - min(rates)) / rate, 3),
+        spread=_spread(rates),
         repeats=repeats,
         numerics=llm.plan.numerics,
         weights_bytes=llm.plan.weights_bytes,
-        read_gb_per_s=round(read / 1e9, 2),
-        wall_share=round(rate * _bytes_per_token(llm) / read, 3) if is_decode else None,
+        read_gb_per_s=probes.read_gb_per_s,
+        peak_int8_gops=probes.peak_int8_gops,
+        wall_share=None if wall is None else round(rate * cost / wall, 3),
     )
 
 
-def _decode(llm: LLM) -> float:
-    """Tokens per second after the first."""
-    params = SamplingParams(
-        temperature=0, repetition_penalty=1.0, max_tokens=DECODE_TOKENS + 1, ignore_eos=True
+def measure_serving(llm: LLM, load: Load, repeats: int = 5) -> ServeSpeed:
+    """Time `load`, from the arrival of its requests to the last token of the last.
+
+    The context of `llm` is its cache too: of less than `load.cache_tokens`, requests wait.
+
+    Raises:
+        RequestError: A prompt and its completion do not fit the context.
+    """
+    waits: list[float] = []
+    rates, probes = _alternate(lambda run: serve(llm, load, run, waits), llm.plan.machine, repeats)
+    waits = waits[load.requests :]  # those of the first run, which does not count, go
+    return ServeSpeed(
+        work="serve",
+        tokens=load.requests * load.completion_tokens,
+        tokens_per_s=round(median(rates), 2),
+        spread=_spread(rates),
+        repeats=repeats,
+        numerics=llm.plan.numerics,
+        weights_bytes=llm.plan.weights_bytes,
+        read_gb_per_s=probes.read_gb_per_s,
+        peak_int8_gops=probes.peak_int8_gops,
+        wall_share=None,
+        requests=load.requests,
+        prompt_tokens=load.prompt_tokens,
+        completion_tokens=load.completion_tokens,
+        ttft_p50_ms=round(median(waits) * 1e3, 1),
+        ttft_p99_ms=round(_percentile(waits, 99) * 1e3, 1),
     )
-    done = llm.generate([_prompt(llm, SHORT_PROMPT)], params)[0]
+
+
+# ---- one run
+
+
+def decode(llm: LLM, run: int = 0) -> float:
+    """Tokens per second after the first, over 64; each run has a prompt of its own."""
+    [done] = _generate(llm, [_prompt(llm, SHORT_PROMPT, run)], DECODE_TOKENS + 1)
     return DECODE_TOKENS / done.decode_s
 
 
-def _prefill(llm: LLM) -> float:
-    """Tokens per second until the first is sampled."""
-    params = SamplingParams(temperature=0, repetition_penalty=1.0, max_tokens=1)
-    done = llm.generate([_prompt(llm, PREFILL_TOKENS)], params)[0]
+def prefill(llm: LLM, run: int = 0) -> float:
+    """Tokens per second until the first is sampled, after a prompt of 512."""
+    [done] = _generate(llm, [_prompt(llm, PREFILL_TOKENS, run)], 1)
     return PREFILL_TOKENS / done.ttft_s
 
 
-def _prompt(llm: LLM, length: int) -> list[int]:
-    """Ordinary ids, the same ones each time, spread over the vocabulary."""
-    return [(i * 7919 + 11) % min(100_000, len(llm.tokenizer)) for i in range(length)]
+def serve(llm: LLM, load: Load, run: int = 0, waits: list[float] | None = None) -> float:
+    """Output tokens per second; `waits` gets each request's seconds to its first token."""
+    others = range(run * load.requests, (run + 1) * load.requests)
+    prompts = [_prompt(llm, load.prompt_tokens, other) for other in others]
+    started = perf_counter()
+    done = _generate(llm, prompts, load.completion_tokens)
+    elapsed_s = perf_counter() - started
+    if waits is not None:
+        waits += [each.ttft_s for each in done]
+    return load.requests * load.completion_tokens / elapsed_s
 
 
-def _bytes_per_token(llm: LLM) -> int:
-    """Weights that one token reads: all, but of an embedding apart from the head only a row."""
-    if llm.config.tie_word_embeddings:
-        return llm.plan.weights_bytes
-    return llm.plan.weights_bytes - llm.plan.embedding_bytes
+def _generate(llm: LLM, prompts: Sequence[list[int]], max_tokens: int) -> list[Completion]:
+    """Greedy completions of exactly `max_tokens`."""
+    params = SamplingParams(
+        temperature=0, repetition_penalty=1.0, max_tokens=max_tokens, ignore_eos=True
+    )
+    return llm.generate(prompts, params)
+
+
+def _prompt(llm: LLM, length: int, other: int) -> list[int]:
+    """Ordinary ids spread over the vocabulary; others for each `other`."""
+    size = min(100_000, len(llm.tokenizer))
+    return [(i * 7919 + other * 104_729 + 11) % size for i in range(length)]
+
+
+# ---- walls
+
+
+def _alternate(
+    once: Callable[[int], float], machine: Machine | None, repeats: int
+) -> tuple[list[float], Probes]:
+    """Rates of the repeats, and what the machine could do between them."""
+    once(0)  # the first run maps memory and records steps
+    rates, reads, peaks = [], [], []
+    for run in range(1, repeats + 1):
+        rates.append(once(run))
+        reads.append(read_bandwidth())
+        peaks.append(None if machine is None else machine.peak_int8_ops())
+    known = [peak for peak in peaks if peak is not None]
+    return rates, Probes(
+        read_gb_per_s=round(median(reads) / 1e9, 2),
+        peak_int8_gops=round(median(known) / 1e9, 1) if known else None,
+    )
 
 
 def read_bandwidth() -> float:
     """Bytes per second of reading memory that no cache holds, on all threads; best of two."""
     many = torch.ones(_PROBE_BYTES // 4)
     return _PROBE_BYTES / min(_seconds(many.sum) for _ in range(2))
+
+
+def bytes_per_token(llm: LLM) -> int:
+    """Weights that one token reads: all, but of an embedding apart from the head only a row."""
+    if llm.config.tie_word_embeddings:
+        return llm.plan.weights_bytes
+    return llm.plan.weights_bytes - llm.plan.embedding_bytes
+
+
+def _int8_wall(llm: LLM, probes: Probes) -> float | None:
+    """Operations per second that products could reach, where they are of 8-bit integers."""
+    if llm.plan.kind in (None, "bf16") or probes.peak_int8_gops is None:
+        return None
+    return probes.peak_int8_gops * 1e9
+
+
+def operations(llm: LLM, tokens: int) -> int:
+    """Multiplies and adds of a prompt of so many tokens; logits are made of the last alone."""
+    logits = 2 * llm.config.vocab_size * llm.config.hidden_size
+    return tokens * (forward_flops(llm.config, (tokens + 1) // 2) - logits) + logits
+
+
+def _spread(rates: Sequence[float]) -> float:
+    return round((max(rates) - min(rates)) / median(rates), 3)
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    """Between the two values nearest to it; of one value that one."""
+    if len(values) == 1:
+        return values[0]
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -2,25 +2,38 @@
 
 import contextlib
 import itertools
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 
-from tongwen.engine.batch import Batch
+from tongwen.engine.admit import Admission, admit
+from tongwen.engine.batch import Batch, Part
 from tongwen.engine.blocks import BlockPool
-from tongwen.engine.cache import PagedKV, TiledKV
+from tongwen.engine.constraint import Constraint
 from tongwen.engine.params import SamplingDefaults, SamplingParams
-from tongwen.engine.request import Request
-from tongwen.engine.runner import Runner, is_recordable
-from tongwen.engine.sampler import TokenCounts, sample
+from tongwen.engine.prompts import look_at_prompt
+from tongwen.engine.request import Matcher, Request
+from tongwen.engine.runner import runner_for
+from tongwen.engine.sampler import Sample, choose
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
+from tongwen.engine.speculate import Proposer
+from tongwen.engine.turn import Turn, failing_alone, readings, turns_of
 from tongwen.errors import CheckpointError, ConfigError, RequestError
 from tongwen.kernels.machine import torch_on_one_thread
+from tongwen.kernels.sampling import NONE_ALLOWED, NOT_FINITE
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
-from tongwen.tokenizer.stream import StopStrings, TextStream
+
+if TYPE_CHECKING:
+    from tongwen.engine.grammar import Grammars
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +71,7 @@ class Engine:
         defaults: Sampling values where a request names none.
         eos_token_ids: Ids that end a completion.
         config: Sizes.
+        identity: Everything else that cached keys and values depend on: checkpoint and numerics.
     """
 
     def __init__(
@@ -68,14 +82,18 @@ class Engine:
         defaults: SamplingDefaults,
         eos_token_ids: frozenset[int],
         config: EngineConfig,
+        identity: str = "",
     ) -> None:
         self.tokenizer, self.defaults, self.config = tokenizer, defaults, config
         self.eos_token_ids, self.vocab_size = eos_token_ids, model.config.vocab_size
+        self.identity, self.weights_version = identity, 0
         device = model.model.norm.weight.device
         blocks = -(-config.cache_tokens // config.block_size)
         pool = BlockPool(blocks, config.block_size)
         self.scheduler = Scheduler(config.scheduler, pool)
-        self.runner = runner_for(model, blocks, config)
+        self.runner = runner_for(
+            model, num_blocks=blocks, block_size=config.block_size, context=config.context
+        )
         self.batch = Batch(
             max_tokens=config.scheduler.max_batch_tokens,
             max_requests=config.scheduler.max_requests,
@@ -84,7 +102,8 @@ class Engine:
             device=device,
         )
         self.is_native = model.machine is not None
-        self.counts: dict[int, TokenCounts] = {}
+        self.proposers: Sequence[Proposer] = ()
+        self._drafted_by: dict[int, Proposer] = {}
         self._ids = itertools.count()
 
     @property
@@ -92,160 +111,194 @@ class Engine:
         """Whether anything is waiting or running."""
         return self.scheduler.num_requests > 0
 
-    def add(self, prompt_ids: Sequence[int], params: SamplingParams) -> Request:
+    def add(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        admission: Admission | None = None,
+    ) -> Request:
         """Queue a prompt.
+
+        Args:
+            prompt_ids: The prompt.
+            params: How its completions are chosen and when they end.
+            admission: Who asks, how urgently, and what else comes with the request.
 
         Raises:
             RequestError: The prompt is empty, holds unknown ids, or does not fit the context.
+            BusyError: Too many requests wait.
         """
-        self.check_prompt(prompt_ids)
-        room = self.config.context - len(prompt_ids)
-        if params.max_tokens is not None and params.max_tokens > room:
-            raise RequestError(
-                f"a prompt of {len(prompt_ids)} tokens and `max_tokens` {params.max_tokens} "
-                f"exceed the context of {self.config.context}",
-                hint=f"ask for at most {room} tokens, or raise `context`",
-            )
-        request = self._request(prompt_ids, params, max_tokens=params.max_tokens or room)
-        self.counts[request.request_id] = self._count(request)
+        request = admit(self, prompt_ids, params, admission or Admission())
         self.scheduler.add(request)
         return request
 
     def step(self) -> list[Request]:
-        """Move every scheduled request on; returns those that got a token or failed."""
+        """Move every scheduled request on; returns those that got a token, an end or an error."""
         if not self.has_requests:
             return []
         with torch_on_one_thread() if self.is_native else contextlib.nullcontext():
             return self._step()
 
     def _step(self) -> list[Request]:
+        self._draft()
         chunks = self.scheduler.schedule()
         if not chunks:
             return []
-        sampled = self.batch.fill(chunks)
-        logits = self.runner.run(self.batch)
+        self.runner.cache.copy(self.scheduler.copies)
+        self.scheduler.copies.clear()
+        parts = self.batch.fill(chunks)
+        for part in parts:
+            if part.request.num_cached_tokens is None:
+                part.request.num_cached_tokens = part.request.num_computed
+        logits, hidden = self.runner.run(self.batch)
         # A request advances after its token is accepted: whoever is interrupted in between computes
         # a position again, and nobody waits for a token that was never sampled.
-        ending = [chunk for chunk in chunks if chunk.is_last]
-        self.scheduler.advance([chunk for chunk in chunks if not chunk.is_last])
-        finite = logits.isfinite().all(-1).tolist()
-        damage = None if all(finite) else self.runner.find_damage(self.batch)
-        for request, chunk, row, is_finite in zip(sampled, ending, logits, finite, strict=True):
-            if is_finite:
-                self._sample(request, row)
+        if hidden is not None:
+            for part in parts:
+                if part.request.looks_at_prompt and not part.request.token_ids:
+                    look_at_prompt(self.runner, part, hidden)
+        moved = self._sample(parts, logits)
+        return [*moved, *self._advance(parts)]
+
+    def _draft(self) -> None:
+        """Guess at the tokens that come next, where that pays."""
+        decoding = [
+            request
+            for request in self.scheduler.running
+            if isinstance(request, Request) and request.num_computed == request.num_tokens - 1
+        ]
+        self._drafted_by.clear()
+        for proposer in self.proposers:
+            proposer.propose([request for request in decoding if not request.draft_ids])
+            for request in decoding:
+                if request.draft_ids:
+                    self._drafted_by.setdefault(request.request_id, proposer)
+
+    def _sample(self, parts: list[Part], logits: Tensor) -> list[Request]:
+        """Choose tokens: one for each request, and one more for each draft that proves right."""
+        turns = turns_of(parts)
+        moved = [turn.request for turn in turns]
+        while turns:
+            ready, choices = readings(turns)
+            rows = [turn.row for turn in ready]
+            mine = logits if rows == list(range(len(logits))) else logits[rows]
+            samples = choose(mine, choices, len(self.tokenizer)) if choices else []
+            turns = [
+                turn.next()
+                for turn, sample in zip(ready, samples, strict=True)
+                if self._accept(turn, sample)
+            ]
+        return moved
+
+    def _accept(self, turn: Turn, sample: Sample) -> bool:
+        """Give a request its token; whether its next draft can be looked at."""
+        request = turn.request
+        if sample.token_id == NOT_FINITE:
+            damage = self.runner.find_damage(self.batch)
+            request.fail(_not_finite(request.num_tokens, damage))
+        elif sample.token_id == NONE_ALLOWED:
+            request.fail(
+                RequestError(
+                    f"after {len(request.token_ids)} tokens the parameters forbid every token"
+                )
+            )
+        else:
+            with failing_alone(request):
+                request.accept(*sample)
+        return not request.is_finished and turn.proves(sample.token_id)
+
+    def _advance(self, parts: list[Part]) -> list[Request]:
+        """Record what was computed; returns requests that ended without a token."""
+        ended: list[Request] = []
+        for part in parts:
+            request = part.request
+            if part.samples:
+                self._settle(part.chunk, request)
             else:
-                request.fail(_not_finite(request.num_tokens, damage))
-            self.scheduler.advance([chunk])
+                is_done = part.chunk.is_last
+                self.scheduler.advance(part.chunk)
+                if is_done:
+                    request.finish("length")
+                    ended.append(request)
             if request.is_finished:
-                self._forget(request)
-        return sampled
+                self.scheduler.remove(request)
+        return ended
 
-    def score(self, prompt_ids: Sequence[int]) -> list[float]:
-        """Natural-log probability of each token but the first, computed as serving computes it.
-
-        Raises:
-            RequestError: The prompt is empty, too long, or holds unknown ids.
-            CapacityError: Other requests hold the cache.
-        """
-        self.check_prompt(prompt_ids, room=0)
-        request = self._request(prompt_ids, SamplingParams(max_tokens=1), max_tokens=1)
-        pool, step = self.scheduler.pool, self.config.scheduler.max_batch_tokens
-        request.block_table = pool.allocate(pool.blocks_for(len(prompt_ids)))
-        logprobs: list[float] = []
-        try:
-            while (done := request.num_computed) < len(prompt_ids) - 1:
-                chunk = Chunk(request, min(step, len(prompt_ids) - 1 - done))
-                self.batch.fill([chunk])
-                wanted = request.prompt_ids[done + 1 : done + 1 + chunk.num_tokens]
-                logprobs += self.runner.logprobs(self.batch, wanted)
-                self.scheduler.advance([chunk])
-        finally:
-            pool.release(request.block_table)
-        return logprobs
+    def _settle(self, chunk: Chunk, request: Request) -> None:
+        """After what is known is computed: wrong drafts are dropped, followers go on alone."""
+        drafted, request.draft_ids = request.draft_ids, []
+        computed = request.num_computed + chunk.num_tokens - chunk.num_drafts
+        if drafted:
+            right = max(request.num_tokens - 1 - computed, 0)
+            computed += right
+            if proposer := self._drafted_by.pop(request.request_id, None):
+                proposer.learn(request, chunk.num_drafts, right)
+        self.scheduler.advance(chunk, computed)
+        followers, request.followers = request.followers, []
+        for follower in followers:
+            if not follower.is_finished:
+                self.scheduler.fork(request, follower)
 
     def abort(self, request: Request) -> None:
-        """Stop a request wherever it is; what it has so far remains."""
-        if not request.is_finished:
-            request.finish("abort")
-            self._forget(request)
+        """Stop a request wherever it is; what it has so far remains.
 
-    def check_prompt(self, prompt_ids: Sequence[int], *, room: int = 1) -> None:
-        """Refuse what cannot be computed: nothing, too much, or ids that do not exist.
+        Other completions of its prompt go on.
+        """
+        if request.is_finished:
+            return
+        request.finish("abort")
+        had_begun = request in self.scheduler.running
+        self.scheduler.remove(request)
+        left = [follower for follower in request.followers if not follower.is_finished]
+        request.followers = []
+        if left:
+            left[0].followers = left[1:]
+            queue = self.scheduler.waiting
+            (queue.put_back if had_begun else queue.add)(left[0])
 
-        Args:
-            prompt_ids: The prompt.
-            room: Tokens that must be left in the context.
+    @property
+    def most_tokens(self) -> int:
+        """Tokens that one request may have, prompt and completion together."""
+        return min(self.config.context, self.scheduler.pool.num_tokens)
+
+    def matcher_for(self, constraint: Constraint) -> Matcher:
+        """What holds one completion to a constraint; grammars are compiled once.
 
         Raises:
-            RequestError: With the numbers.
+            RequestError: The constraint is malformed, too large, or cannot be enforced.
         """
-        if not prompt_ids:
-            raise RequestError("the prompt is empty", hint="give at least one token")
-        if len(prompt_ids) + room > self.config.context:
-            raise RequestError(
-                f"a prompt of {len(prompt_ids)} tokens does not fit the context of "
-                f"{self.config.context}" + (f", with {room} to be written" if room else ""),
-                hint="shorten the prompt or raise `context`",
-            )
-        low, high = min(prompt_ids), max(prompt_ids)
-        if low < 0 or high >= self.vocab_size:
-            raise RequestError(
-                f"token id {low if low < 0 else high} is outside the vocabulary of "
-                f"{self.vocab_size}"
-            )
+        grammar = self._grammars.compile(constraint)
+        for warning in grammar.warnings:
+            log.warning("%s", warning)
+        return grammar.matcher()
 
-    def _request(
-        self, prompt_ids: Sequence[int], params: SamplingParams, *, max_tokens: int
-    ) -> Request:
-        return Request(
-            request_id=next(self._ids),
-            prompt_ids=list(prompt_ids),
-            sampling=params.resolve(self.defaults, seed=secrets.randbits(63)),
-            max_tokens=max_tokens,
-            stop_token_ids=frozenset(params.stop_token_ids)
-            | (frozenset() if params.ignore_eos else self.eos_token_ids),
-            text_stream=TextStream(self.tokenizer),
-            stop_strings=StopStrings(params.stop_strings),
-        )
+    @cached_property
+    def _grammars(self) -> "Grammars":
+        # Imported when first asked for: most answers have no constraint.
+        from tongwen.engine.grammar import Grammars
 
-    def _count(self, request: Request) -> TokenCounts:
-        counts = TokenCounts()
-        if request.sampling.penalizes:
-            for token_id in request.prompt_ids:
-                counts.add(token_id, generated=False)
-        return counts
+        eos = sorted(self.eos_token_ids)
+        return Grammars(self.tokenizer, num_rows=self.vocab_size, eos_token_ids=eos)
 
-    def _sample(self, request: Request, logits: torch.Tensor) -> None:
-        counts = self.counts[request.request_id]
-        chosen = sample(logits, request.sampling, request.num_tokens, counts, len(self.tokenizer))
-        if request.sampling.penalizes:
-            counts.add(chosen.token_id, generated=True)
-        request.accept(*chosen)
+    def next_id(self) -> int:
+        """A number that no other request has."""
+        return next(self._ids)
 
-    def _forget(self, request: Request) -> None:
-        self.scheduler.remove(request)
-        self.counts.pop(request.request_id, None)
+    def refresh_weights(self) -> None:
+        """Take note that the model's weights have changed: nothing cached is found again."""
+        self.weights_version += 1
+        self.scheduler.pool.forget()
+        for request in (*self.scheduler.waiting, *self.scheduler.running):
+            assert isinstance(request, Request), "the engine schedules nothing but requests"
+            # What a running request has computed is of the old weights: nobody shall find it.
+            mixed = request in self.scheduler.running
+            key = secrets.token_bytes(16) if mixed else self.root_key(request.adapter, request.salt)
+            request.rekey(key)
 
-
-def runner_for(model: Qwen2ForCausalLM, num_blocks: int, config: EngineConfig) -> Runner:
-    """A runner with the cache that suits the model: a packed one is native throughout."""
-    packed = model.machine
-    if packed is None:
-        weight = model.model.norm.weight
-        cache = PagedKV(
-            model.config,
-            num_blocks=num_blocks,
-            block_size=config.block_size,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-        return Runner(model, cache)
-    if config.block_size != TiledKV.BLOCK_SIZE:
-        raise ConfigError(
-            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {config.block_size}"
-        )
-    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=config.context)
-    return Runner(model, tiled, packed if is_recordable(model) else None)
+    def root_key(self, adapter: int, salt: str) -> bytes:
+        """What cached blocks depend on besides the tokens up to them."""
+        parts = (self.identity, str(self.weights_version), str(adapter), salt)
+        return blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
 def _not_finite(position: int, damage: str | None) -> CheckpointError:

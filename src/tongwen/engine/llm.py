@@ -1,12 +1,17 @@
 """`LLM`: a model by name, asked in plain Python."""
 
+import itertools
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from tongwen.checkpoint.kept import Kept
 from tongwen.checkpoint.load import (
@@ -18,29 +23,24 @@ from tongwen.checkpoint.load import (
 )
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
+from tongwen.engine.admit import Admission
+from tongwen.engine.constraint import ToolCalls, ToolChoice
+from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
-from tongwen.errors import RequestError
+from tongwen.engine.prompts import pooled
+from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.engine.scheduler import SchedulerConfig
+from tongwen.engine.speculate import PromptLookup
+from tongwen.errors import ConfigError, RequestError
 from tongwen.tokenizer.chat import ChatFormat
+from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.template import chat_format
+from tongwen.tokenizer.tool_stream import parse_tool_calls
 
 Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delta:
-    """A piece of a completion that is being written."""
-
-    text: str
-    """What became certain since the last piece; may be empty."""
-
-    token_id: int
-    """The token that was sampled."""
-
-    completion: Completion | None
-    """With the last piece, the whole."""
 
 
 class LLM:
@@ -51,6 +51,11 @@ class LLM:
             on this machine is fetched.
         weights: `auto`, `file`, `float32`, `bf16`, `int8` or `int4`; see `plan_weights`.
         device: `auto`, `cpu`, `cuda` ...
+        speculate: Guess tokens that came before in the same text and verify several at once: faster
+            where a text is edited or quoted, and the same tokens.
+        draft: A smaller model of the same family that guesses for this one: the same tokens, sooner
+            where its guesses are right.  It lends its weights and is not asked itself meanwhile.
+        prefix_cache: Keep what was computed of a prompt for others that begin alike.
         context: Most tokens of a prompt and its completion; `None`: what the model was trained
             for, at most 32,768, less where memory is short.
 
@@ -67,6 +72,9 @@ class LLM:
         weights: Weights = "auto",
         device: str = "auto",
         context: int | None = None,
+        speculate: bool = True,
+        draft: "LLM | None" = None,
+        prefix_cache: bool = True,
         home: Path | None = None,
     ) -> None:
         started = time.perf_counter()
@@ -87,7 +95,9 @@ class LLM:
         self.tokenizer = source.tokenizer(store.home / "tokenizers")
         self.generation = source.generation
         self.model = load_model(source, self.plan, self.device, Kept(store.home))
-        self.engine = self._engine()
+        self.engine = self._engine(prefix_cache)
+        if speculate and self.engine.is_native:  # elsewhere rows of other numbers are other bits
+            self.engine.proposers = (PromptLookup(), *self._drafts(draft))
         self.load_s = time.perf_counter() - started
 
     @cached_property
@@ -117,6 +127,8 @@ class LLM:
         params: SamplingParams | None = None,
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str = "auto",
+        parallel_tool_calls: bool = True,
     ) -> Completion:
         """Answer a conversation.
 
@@ -124,13 +136,50 @@ class LLM:
             messages: `{"role": ..., "content": ...}`, as OpenAI's API has them.  Where the last
                 one is the assistant's, it is continued.
             params: How to sample; `None`: as the checkpoint recommends.
-            tools: Functions that the model may call, as OpenAI's API has them.
+            tools: Functions that the model may call, as OpenAI's API has them; `tool_calls` reads
+                the calls from the answer.
+            tool_choice: `auto`, `required`, `none`, or the name of the one that must be called.
+            parallel_tool_calls: Whether an answer may hold more than one call.
 
         Raises:
             TokenizerError: The conversation is malformed, or the model has no chat format.
             RequestError: It does not fit the context.
         """
+        params = params or SamplingParams()
+        if tools:
+            params = self._calling(params, tools, tool_choice, parallel_tool_calls)
         return self.generate([self.render(messages, tools=tools)], params)[0]
+
+    def tool_calls(
+        self, text: str, tools: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, list[ToolCall]]:
+        """What an answer says, and the calls that it makes."""
+        form = self.chat_format.tool_form
+        names = [tool["function"]["name"] for tool in tools]
+        return (text, []) if form is None else parse_tool_calls(text, form, names)
+
+    def _calling(
+        self,
+        params: SamplingParams,
+        tools: Sequence[Mapping[str, Any]],
+        choice: str,
+        parallel: bool,
+    ) -> SamplingParams:
+        """Parameters that hold calls of `tools` to their schemas."""
+        form = self.chat_format.tool_form
+        if form is None:
+            raise RequestError(f"`{self.name}` has no form for tool calls")
+        if params.constraint is not None:
+            raise RequestError("`constraint` and `tools` exclude each other", hint="give one")
+        named = None if choice in get_args(ToolChoice) else choice
+        calls = ToolCalls(
+            tools=tools,
+            form=form,
+            choice="required" if named is not None else cast(ToolChoice, choice),
+            name=named,
+            parallel=parallel and named is None,
+        )
+        return replace(params, constraint=calls)
 
     def render(
         self,
@@ -165,16 +214,29 @@ class LLM:
             CheckpointError: The weights gave no finite logits for one of them.
         """
         each = self._params_for(prompts, params)
-        requests: list[Request] = []
+        ids = [self._ids(prompt) for prompt in prompts]
+        return [
+            best_completions(requests)
+            for requests in self._run(
+                (prompt, wanted, None) for prompt, wanted in zip(ids, each, strict=True)
+            )
+        ]
+
+    def _run(
+        self, asked: Iterable[tuple[Sequence[int], SamplingParams, Admission | None]]
+    ) -> list[list[Request]]:
+        """Serve prompts together; per prompt its finished requests, the leader first."""
+        groups: list[list[Request]] = []
         try:
-            for prompt, wanted in zip(prompts, each, strict=True):
-                requests.append(self.engine.add(self._ids(prompt), wanted))
-            while not all(request.is_finished for request in requests):
+            for prompt_ids, params, admission in asked:
+                request = self.engine.add(prompt_ids, params, admission)
+                groups.append([request, *request.followers])
+            while not all(request.is_finished for group in groups for request in group):
                 self.engine.step()
         finally:
-            for request in requests:
+            for request in itertools.chain(*groups):
                 self.engine.abort(request)
-        return [request.completion() for request in requests]
+        return groups
 
     def stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None
@@ -185,23 +247,18 @@ class LLM:
             RequestError: The prompt is empty or does not fit.
             CheckpointError: The logits are not finite.
         """
-        request = self.engine.add(self._ids(prompt), params or SamplingParams())
-        sent = told = 0
+        params = params or SamplingParams()
+        if params.num_samples > 1:
+            raise RequestError(f"`n` is {params.num_samples}, but one completion can be streamed")
+        request = self.engine.add(self._ids(prompt), params)
+        listener = Listener(request)
         try:
-            while told < len(request.token_ids) or not request.is_finished:
-                if told == len(request.token_ids):
-                    self.engine.step()
-                    continue
-                told += 1
+            while not listener.is_over:
                 # Whoever else steps this engine moves this request on too.
-                if told < len(request.token_ids):
-                    yield Delta(text="", token_id=request.token_ids[told - 1], completion=None)
-                    continue
-                text, sent = request.text[sent:], len(request.text)
-                done = request.completion() if request.is_finished else None
-                yield Delta(text=text, token_id=request.token_ids[-1], completion=done)
-            if request.error is not None:
-                raise request.error
+                news = listener.news()
+                if not news:
+                    self.engine.step()
+                yield from news
         finally:
             self.engine.abort(request)
 
@@ -211,10 +268,25 @@ class LLM:
         Raises:
             RequestError: A prompt is empty or longer than the context.
         """
+        params = SamplingParams(max_tokens=0, prompt_logprobs=0)
         ids = [self._ids(prompt) for prompt in prompts]
-        for prompt in ids:
-            self.engine.check_prompt(prompt, room=0)
-        return [[None, *self.engine.score(prompt)] for prompt in ids]
+        groups = self._run((prompt, params, None) for prompt in ids)
+        return [group[0].completion().prompt_logprobs or [] for group in groups]
+
+    def embed(
+        self, prompts: Sequence[str | Sequence[int]], pooling: Pooling = "mean"
+    ) -> list[Float[Tensor, " dim"]]:
+        """One vector of length 1 for each prompt: the mean of its hidden states, or the last one.
+
+        Raises:
+            RequestError: A prompt is empty or longer than the context.
+        """
+        admission = Admission(pooling=pooling)
+        ids = [self._ids(prompt) for prompt in prompts]
+        groups = self._run((prompt, SamplingParams(max_tokens=0), admission) for prompt in ids)
+        for group in groups:
+            group[0].completion()  # raises what failed
+        return [F.normalize(pooled(group[0]), dim=-1) for group in groups]
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -234,15 +306,47 @@ class LLM:
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters")
         return params
 
-    def _engine(self) -> Engine:
+    def _drafts(self, draft: "LLM | None") -> list[DraftModel]:
+        """The small model behind a cache of its own, as large as this one's.
+
+        Raises:
+            ConfigError: Its tokens are not this model's.
+        """
+        if draft is None:
+            return []
+        if draft.tokenizer.digest != self.tokenizer.digest:
+            raise ConfigError(
+                f"`{draft.name}` cannot draft for `{self.name}`: their vocabularies differ"
+            )
+        cost = draft.plan.weights_bytes / self.plan.weights_bytes
+        return [draft_model(draft.model, self.engine, cost=cost)]
+
+    def _engine(self, prefix_cache: bool) -> Engine:
         turns = self.chat_format.stop_ids if self.is_chat else ()
         return Engine(
             self.model,
             self.tokenizer,
             defaults=self.generation,
             eos_token_ids=frozenset({*self.generation.eos_token_ids, *turns}),
-            config=EngineConfig(context=self.context, cache_tokens=self.context),
+            config=EngineConfig(
+                context=self.context,
+                cache_tokens=self.context,
+                scheduler=SchedulerConfig(prefix_cache=prefix_cache),
+            ),
+            identity=f"{self.source.path} {self.plan.numerics}",
         )
+
+
+def best_completions(requests: Sequence[Request]) -> Completion:
+    """The completion of a prompt; where there are several, the best, and the others with it.
+
+    Of more than were asked for (`best_of`) those with the highest mean log-probability are kept.
+    """
+    done = [request.completion() for request in requests]
+    if len(done) == 1:
+        return done[0]
+    done.sort(key=lambda one: -sum(one.logprobs) / max(len(one.logprobs), 1))
+    return replace(done[0], alternatives=done[1 : requests[0].num_wanted])
 
 
 def locate(model: str | Path, store: Store) -> Path:

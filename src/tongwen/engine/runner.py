@@ -1,19 +1,31 @@
 """Runs the model over a batch: by its modules, or by replaying what they did."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.engine.batch import Batch
 from tongwen.engine.cache import PagedKV, TiledKV
+from tongwen.errors import ConfigError
 from tongwen.kernels.machine import Machine, Recording, Ring
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead, PackedLanguageHead
 from tongwen.model.linear import Embedding, Linear
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
+
+
+class Output(NamedTuple):
+    """What a step computed."""
+
+    logits: Float[Tensor, "samples vocab"]
+    """Of the rows that are sampled after, in float32 at least; the next step may overwrite them."""
+
+    hidden: Float[Tensor, "tokens dim"] | None
+    """Of all rows; `None` where the step was replayed."""
 
 
 class Runner:
@@ -23,32 +35,43 @@ class Runner:
         model: Ready to run.
         cache: Where its keys and values are kept.
         machine: Native kernels that do *all* of the model's work, if there are such: steps that
-            only decode are then recorded, one for each number of requests, and replayed.
+            only decode are then recorded, one for each number of tokens and requests, and replayed.
+        max_recorded: Most tokens of such a step.
     """
 
     def __init__(
-        self, model: Qwen2ForCausalLM, cache: PagedKV | TiledKV, machine: Machine | None = None
+        self,
+        model: Qwen2ForCausalLM,
+        cache: PagedKV | TiledKV,
+        machine: Machine | None = None,
+        max_recorded: int = 64,
     ) -> None:
         self.model, self.cache, self.machine = model, cache, machine
-        self._recorded: dict[int, tuple[Recording, Tensor]] = {}
+        self.max_recorded = max_recorded
+        self._recorded: dict[tuple[int, int], tuple[Recording, Tensor]] = {}
         self._ring: Ring | None = None
 
     @torch.inference_mode()
-    def run(self, batch: Batch) -> Float[Tensor, "samples vocab"]:
-        """Compute the batch, write its keys and values, return logits in float32 at least."""
-        if self.machine is not None and batch.is_decode:
-            return self._replay(batch, self.machine)
+    def run(self, batch: Batch) -> Output:
+        """Compute the batch, write its keys and values."""
+        if self.machine is not None and batch.is_decode and batch.num_tokens <= self.max_recorded:
+            return Output(self._replay(batch, self.machine), None)
         hidden = self._hidden(batch)
         wanted = hidden[batch.sample_rows[: batch.num_samples]]
-        logits = self.model.lm_head(wanted, Stream(attend=self.cache))
+        return Output(self.logits(wanted), hidden)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows vocab"]:
+        """Logits after rows of hidden states, in float32 at least."""
+        logits = self.model.lm_head(hidden, Stream(attend=self.cache))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @torch.inference_mode()
-    def logprobs(self, batch: Batch, targets: list[int]) -> list[float]:
-        """Natural-log probability of each target after the token of its row."""
-        hidden, stream = self._hidden(batch), Stream(attend=self.cache)
-        wanted = torch.tensor(targets, device=hidden.device)
-        return self.model.lm_head.logprobs(hidden, wanted, stream).tolist()
+    def logprobs(
+        self, hidden: Float[Tensor, "rows dim"], targets: Int[Tensor, " rows"]
+    ) -> Float[Tensor, " rows"]:
+        """Natural-log probability of each target after its row."""
+        return self.model.lm_head.logprobs(hidden, targets, Stream(attend=self.cache))
 
     @torch.inference_mode()
     def find_damage(self, batch: Batch) -> str | None:
@@ -73,25 +96,26 @@ class Runner:
 
     def _hidden(self, batch: Batch) -> Float[Tensor, "tokens dim"]:
         self.cache.begin(batch)
-        token_ids = batch.token_ids[: batch.num_tokens]
-        return self.model.model(token_ids, Stream(attend=self.cache))
+        count = batch.num_tokens
+        adapter = batch.adapters[:count] if batch.is_adapted else None
+        return self.model.model(batch.token_ids[:count], Stream(attend=self.cache, adapter=adapter))
 
     def _replay(self, batch: Batch, machine: Machine) -> Float[Tensor, "samples vocab"]:
-        """Every row is one request's only token, so each step of this size is the same calls."""
-        if batch.num_tokens not in self._recorded:
-            ring = self._ring_for(len(batch.context_lens))
-            with machine.record(ring) as recording:
+        """Every row is sampled after, so each step of this size is the same calls."""
+        size = batch.num_tokens, batch.num_requests
+        if size not in self._recorded:
+            with machine.record(self._ring_of_all()) as recording:
                 logits = self.model.lm_head(self._hidden(batch), Stream(attend=self.cache))
-            self._recorded[batch.num_tokens] = recording, logits
+            self._recorded[size] = recording, logits
             return logits
-        recording, logits = self._recorded[batch.num_tokens]
+        recording, logits = self._recorded[size]
         recording.replay()
         return logits
 
-    def _ring_for(self, max_rows: int) -> Ring:
+    def _ring_of_all(self) -> Ring:
         """One ring for all recordings: only one is replayed at a time."""
         if self._ring is None:
-            self._ring = Ring(max_rows * ring_values(self.model.config))
+            self._ring = Ring(self.max_recorded * ring_values(self.model.config))
         return self._ring
 
 
@@ -125,3 +149,36 @@ def ring_values(config: Qwen2Config) -> int:
     block = 6 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * config.intermediate_size
     # The head reads the last norm while it writes logits: neither may take the other's place.
     return 2 * (block + 16 * 16) + config.hidden_size + 2 * config.vocab_size
+
+
+def runner_for(
+    model: Qwen2ForCausalLM, *, num_blocks: int, block_size: int, context: int
+) -> Runner:
+    """A runner with the cache that suits the model: a packed one is native throughout.
+
+    Args:
+        model: Ready to run.
+        num_blocks: Blocks of the cache.
+        block_size: Tokens of one block.
+        context: Most tokens of one request.
+
+    Raises:
+        ConfigError: The native kernels know no blocks of this size.
+    """
+    packed = model.machine
+    if packed is None:
+        weight = model.model.norm.weight
+        cache = PagedKV(
+            model.config,
+            num_blocks=num_blocks,
+            block_size=block_size,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+        return Runner(model, cache)
+    if block_size != TiledKV.BLOCK_SIZE:
+        raise ConfigError(
+            f"`block_size` must be {TiledKV.BLOCK_SIZE} on native kernels, not {block_size}"
+        )
+    tiled = TiledKV(model.config, packed, num_blocks=num_blocks, context=context)
+    return Runner(model, tiled, packed if is_recordable(model) else None)

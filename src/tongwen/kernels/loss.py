@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tongwen.kernels.machine import native_for
+
 ROWS = 256
 """Rows of logits alive at a time: 256 x 152,064 float32 are 156 MB."""
 
@@ -16,6 +18,8 @@ def token_logprobs(
     """Natural-log probability of each target under its row of logits, in float32 at least."""
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     chosen = wide.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    if native := native_for(wide):
+        return (chosen.double() - native.logsumexp(wide)).float()
     return chosen - wide.logsumexp(-1)
 
 

@@ -11,20 +11,26 @@ import functools
 import logging
 import mmap
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tongwen.errors import ConfigError
+from tongwen.kernels.sampling import CHOSEN, ROW
 
-INSTRUCTION_SETS = ("avx512", "avx2", "portable")
-"""Values of `TONGWEN_ISA`: the best that may be used."""
+_X86 = ("avx512", "avx2", "portable")
+_ARM = ("neon", "portable")
+
+INSTRUCTION_SETS = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
+"""Values of `TONGWEN_ISA` on each kind of processor, the best first: the best that may be used."""
 
 FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
 """Weight formats with native products, in the order of their numbers."""
@@ -62,6 +68,7 @@ class Machine:
     """
 
     def __init__(self, library: ModuleType, most: str) -> None:
+        assert library.sample_row_bytes == ROW.itemsize, "another layout of sampling parameters"
         self._library = library
         self._machine = self._library.Machine(most, self._library.usable_threads())
         self._local = threading.local()  # a thread that records has its ring here
@@ -76,6 +83,14 @@ class Machine:
     def threads(self) -> int:
         """Threads in use."""
         return self._machine.threads
+
+    def peak_int8_ops(self) -> float | None:
+        """Multiplies and adds of 8-bit integers a second, from registers, on all threads.
+
+        The wall that products meet: best of three tries of some milliseconds; `None` where no
+        instruction for them is known.
+        """
+        return self._library.peak_int8_ops(self.isa, self.threads) or None
 
     def takes(self, *tensors: Tensor) -> bool:
         """Whether these tensors are what the kernels work on."""
@@ -238,6 +253,38 @@ class Machine:
         )  # fmt: skip
         return out
 
+    # ---- rows of logits
+
+    def sample(
+        self, logits: Float[Tensor, "rows vocab"], specs: np.ndarray, num_tokens: int
+    ) -> np.ndarray:
+        """Choose a token for each row as its `specs` say; rows are overwritten.
+
+        Args:
+            logits: Raw.
+            specs: One `ROW` each.
+            num_tokens: Ids below it may be chosen.
+
+        Returns:
+            One `CHOSEN` for each row.
+        """
+        assert specs.dtype == ROW, "rows are described as the kernels read them"
+        assert len(specs) == len(logits), "one description a row"
+        assert logits.stride(-1) == 1, "a row's logits adjoin"
+        chosen = np.empty(len(logits), CHOSEN)
+        self._machine.sample(
+            logits.data_ptr(), logits.stride(0), *logits.shape, num_tokens,
+            specs.ctypes.data, chosen.ctypes.data,
+        )  # fmt: skip
+        return chosen
+
+    def logsumexp(self, logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, " rows"]:
+        """Logarithm of the sum of exponentials of each row, in float64; NaN where not finite."""
+        logits = logits if logits.stride(-1) == 1 else logits.contiguous()
+        out = torch.empty(len(logits), dtype=torch.float64)
+        self._machine.logsumexp(logits.data_ptr(), logits.stride(0), *logits.shape, out.data_ptr())
+        return out
+
     # ---- capture and replay
 
     def empty(self, *shape: int) -> Tensor:
@@ -337,16 +384,23 @@ def torch_on_one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Values of `TONGWEN_ISA` on this kind of processor, the best first."""
+    return INSTRUCTION_SETS.get(platform.machine().lower(), ("portable",))
+
+
 @functools.cache
 def machine() -> Machine | None:
     """The native kernels, or `None` where there are none or they are switched off."""
     asked = os.environ.get("TONGWEN_KERNELS", "native")
     if asked not in ("native", "plain"):
         raise ConfigError(f"`TONGWEN_KERNELS` must be `native` or `plain`, not `{asked}`")
-    most = os.environ.get("TONGWEN_ISA", INSTRUCTION_SETS[0])
-    if most not in INSTRUCTION_SETS:
+    possible = instruction_sets()
+    most = os.environ.get("TONGWEN_ISA", possible[0])
+    if most not in possible:
         raise ConfigError(
-            f"`TONGWEN_ISA` must be one of {', '.join(INSTRUCTION_SETS)}, not `{most}`"
+            f"`TONGWEN_ISA` must be one of {', '.join(possible)} on this kind of processor "
+            f"(`{platform.machine()}`), not `{most}`"
         )
     if asked == "plain":
         return None

@@ -33,7 +33,7 @@ class ChatFormat(ABC):
         stop_ids: Ids of which any ends a completion.
         stop_strings: Strings of which any ends a completion, for tools that no control token ends.
         default_system: System text of a conversation that has none, `None` if nothing is put there.
-        tool_form: How the model writes tool calls, for `parse_tool_calls`; `None` if unknown.
+        tool_form: How the model writes tool calls, for `tool_stream`; `None` if unknown.
     """
 
     tokenizer: Tokenizer

@@ -9,11 +9,10 @@ between flowers, all in one assistant turn.  Its text is that of Qwen-Agent's
 `llm/fncall_prompts/qwen_fncall_prompt.py`.
 
 Each function returns the texts that a renderer writes; what a model wrote is read back by
-`parse_tool_calls`.
+`tool_stream.py`.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -118,60 +117,9 @@ def qwen2_call(call: ToolCall) -> str:
     return f"{FUNCTION}: {call.name}\n{ARGS}: {snippet}{call.arguments}"
 
 
-def parse_tool_calls(text: str, form: ToolForm) -> tuple[str, list[ToolCall]]:
-    """Read a finished answer: what it says, and the calls it ends in.
-
-    What does not parse as a call stays in the text, as the model wrote it.
-    """
-    return _parse_hermes(text) if form == "hermes" else _parse_qwen2(text)
-
-
 def _describe(function: Mapping[str, Any], lang: str) -> str:
     words, name = _WORDS[lang], function["name"]
     style = words["code" if name == "code_interpreter" else "json"]
     parameters = dump_json(function.get("parameters", {}))
     says = f"{name}: {function.get('description', '')}"
     return f"### {name}\n\n{says} {words['parameters']}{_COLON[lang]}{parameters} {style}".rstrip()
-
-
-# The last call may lack its end, where the answer was cut by a limit or a stop id.
-_HERMES_CALL = re.compile(r"\n?<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
-
-
-def _parse_hermes(text: str) -> tuple[str, list[ToolCall]]:
-    said, calls, place = [], [], 0
-    for match in _HERMES_CALL.finditer(text):
-        call = _hermes_call(match[1])
-        if call is None:
-            continue
-        calls.append(call)
-        said.append(text[place : match.start()])
-        place = match.end()
-    return "".join(said) + text[place:], calls
-
-
-def _hermes_call(text: str) -> ToolCall | None:
-    try:
-        call = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    match call:
-        case {"name": str(name), "arguments": str(arguments)}:
-            return ToolCall(name, arguments)
-        case {"name": str(name), "arguments": arguments}:
-            return ToolCall(name, dump_json(arguments))
-    return None
-
-
-def _parse_qwen2(text: str) -> tuple[str, list[ToolCall]]:
-    # A continued turn begins with the colon that was left out of its prompt.
-    text = text.removeprefix(":").removeprefix(" ") if text.startswith(":") else text
-    said, *parts = re.split(f"{FUNCTION}:", text)
-    if not parts:
-        return said, []
-    calls = []
-    for part in parts:
-        written = part.split(RESULT)[0].split(RETURN)[0]
-        name, _, arguments = written.partition(f"{ARGS}:")
-        calls.append(ToolCall(name.strip(), arguments.strip()))
-    return said.strip("\n").rstrip(), calls

@@ -4,9 +4,10 @@
 #include "attention.hpp"
 #include "elementwise.hpp"
 #include "linear.hpp"
+#include "reduce.hpp"
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, rope, attention}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, rope, attention, statistics}; }
 }  // namespace
 }  // namespace tongwen

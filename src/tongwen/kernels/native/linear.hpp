@@ -9,6 +9,7 @@
 
 #include "formats.hpp"
 #include "ops.hpp"
+#include "sums.hpp"
 #include "vector.hpp"
 
 namespace tongwen {
@@ -16,7 +17,6 @@ namespace {
 
 // ---- activations -------------------------------------------------------------------------------
 
-constexpr float kLargestFloat = 3.40282347e38f;
 constexpr float kLeastScaled = 1e-36f;  // 127 times its inverse is still finite
 alignas(64) constexpr float kZeros[kGroup] = {};
 
@@ -118,21 +118,7 @@ TW_INLINE void unpack_scales(const Record& record, int r, Fl& first, Fl& second)
   }
 }
 
-template <Format F>
-TW_INLINE I dot_of(I sum, I weights, I activations) {
-  if constexpr (layout_of(F).bits == 8) return Simd::dot8(sum, weights, activations);
-  else return Simd::dot(sum, weights, activations);
-}
-
 // ---- one group of a product --------------------------------------------------------------------
-
-// What the integer sum starts from: minus offset times the sum of the activations' codes.
-template <Format F>
-TW_INLINE I start_of(const int32_t* minus_sums) {
-  constexpr Layout kLayout = layout_of(F);
-  if constexpr (kLayout.log2_offset < 0) return Simd::zero();
-  else return Simd::shift_left<kLayout.log2_offset>(Simd::all(*minus_sums));
-}
 
 // Adds a finished group to the running sum of one register and one row.
 template <Scales S>
@@ -175,19 +161,17 @@ __attribute__((noinline)) void direct(const uint8_t* panel, const int32_t* x, in
     I whole[ROWS][TILE], second[ROWS][TILE];
     TW_UNROLL for (int m = 0; m < ROWS; ++m)
       TW_UNROLL for (int t = 0; t < TILE; ++t) {
-        whole[m][t] = start_of<F>(x + (kSteps + (kHalves ? 2 : 1)) * ROWS + m);
-        if constexpr (kHalves) second[m][t] = start_of<F>(x + (kSteps + 3) * ROWS + m);
+        whole[m][t] = start_of<F>(Simd::all(x[(kSteps + (kHalves ? 2 : 1)) * ROWS + m]));
+        if constexpr (kHalves) second[m][t] = start_of<F>(Simd::all(x[(kSteps + 3) * ROWS + m]));
       }
     const auto pair = [&](auto index) __attribute__((always_inline)) {
       constexpr int kPair = decltype(index)::value;
       TW_UNROLL for (int t = 0; t < TILE; ++t) {
         I even, odd;
         unpack_pair<F, kPair>(record.codes, R0 + t, even, odd);
-        TW_UNROLL for (int m = 0; m < ROWS; ++m) {
-          I& target = kHalves && kPair >= 2 ? second[m][t] : whole[m][t];
-          target = dot_of<F>(target, even, Simd::all(x[2 * kPair * ROWS + m]));
-          target = dot_of<F>(target, odd, Simd::all(x[(2 * kPair + 1) * ROWS + m]));
-        }
+        I (&target)[ROWS][TILE] = kHalves && kPair >= 2 ? second : whole;
+        dot_rows<Simd, F>(target, t, even, x + 2 * kPair * ROWS);
+        dot_rows<Simd, F>(target, t, odd, x + (2 * kPair + 1) * ROWS);
       }
     };
     pair(Const<0>{}), pair(Const<1>{}), pair(Const<2>{}), pair(Const<3>{});
@@ -225,6 +209,7 @@ __attribute__((noinline)) void unpack_groups(const uint8_t* panel, int first, in
         constexpr int kPair = decltype(index)::value;
         I even, odd;
         unpack_pair<F, kPair>(record.codes, r, even, odd);
+        if constexpr (Simd::kMatrix) pair_steps<Simd>(even, odd);
         Simd::store(out + 2 * kPair * kStepBytes + r * kRegisterBytes, even);
         Simd::store(out + (2 * kPair + 1) * kStepBytes + r * kRegisterBytes, odd);
       };
@@ -252,23 +237,13 @@ __attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, 
   for (int g = 0; g < groups; ++g, unpacked += kLayout.unpacked_bytes(), x += ROWS * kActivationWords) {
     for (int i = 0; i < lines_each; ++i, ahead += 64) Simd::prefetch_far(ahead);
     const float* scales = reinterpret_cast<const float*>(unpacked + kSteps * kStepBytes) + R0 * kLanes;
+    const uint8_t* weights = unpacked + R0 * kLanes * 4;
     I part[kParts][ROWS][TILE];
-    TW_UNROLL for (int h = 0; h < kParts; ++h) {
-      TW_UNROLL for (int m = 0; m < ROWS; ++m) {
-        const I start = start_of<F>(x + (kSteps + (kHalves ? 2 + h : 1)) * ROWS + m);
-        TW_UNROLL for (int t = 0; t < TILE; ++t) part[h][m][t] = start;
-      }
-      TW_UNROLL for (int step = h * 4; step < (kHalves ? h * 4 + 4 : kSteps); ++step) {
-        I weights[TILE];
-        TW_UNROLL for (int t = 0; t < TILE; ++t) {
-          weights[t] = Simd::load(unpacked + step * kStepBytes + (R0 + t) * kLanes * 4);
-          Simd::hold(weights[t]);
-        }
-        TW_UNROLL for (int m = 0; m < ROWS; ++m) {
-          const I activation = Simd::all(x[step * ROWS + m]);
-          TW_UNROLL for (int t = 0; t < TILE; ++t) part[h][m][t] = dot_of<F>(part[h][m][t], weights[t], activation);
-        }
-      }
+    if constexpr (kHalves) {
+      sum_steps<Simd, F, 0, 4>(part[0], weights, x, x + (kSteps + 2) * ROWS);
+      sum_steps<Simd, F, 4, 8>(part[1], weights, x, x + (kSteps + 3) * ROWS);
+    } else {
+      sum_steps<Simd, F, 0, 8>(part[0], weights, x, x + (kSteps + 1) * ROWS);
     }
     TW_UNROLL for (int t = 0; t < TILE; ++t) {
       Fl scale = Simd::loadf(scales + t * kLanes), other = scale;

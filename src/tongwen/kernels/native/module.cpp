@@ -10,6 +10,7 @@
 #include <nanobind/stl/tuple.h>
 
 #include "pack.hpp"
+#include "probe.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -69,9 +70,11 @@ NB_MODULE(_native, m) {
   m.doc() = "Numeric kernels for the CPU.";
   nb::set_leak_warnings(false);  // one Machine lives as long as the process, on purpose
   m.def("usable_threads", &usable_threads);
+  m.attr("sample_row_bytes") = sizeof(SampleRow);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
   m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
   m.attr("layout_version") = kLayoutVersion;
+  m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")
       .def(nb::init<const char*, int>(), nb::arg("most"), nb::arg("threads"))
@@ -80,6 +83,16 @@ NB_MODULE(_native, m) {
       .def("record", &Machine::record)
       .def("recorded", &Machine::recorded)
       .def("replay", &Machine::replay, nb::call_guard<nb::gil_scoped_release>())
+      .def("sample",
+           [](Machine& machine, Address logits, int64_t stride, int rows, int vocabulary, int num_tokens, Address specs, Address chosen) {
+             nb::gil_scoped_release release;
+             machine.sample(at<float>(logits), stride, rows, vocabulary, num_tokens, at<SampleRow>(specs), at<Sampled>(chosen));
+           })
+      .def("logsumexp",
+           [](Machine& machine, Address logits, int64_t stride, int rows, int vocabulary, Address out) {
+             nb::gil_scoped_release release;
+             machine.logsumexp(at<float>(logits), stride, rows, vocabulary, at<double>(out));
+           })
       .def("pack", &pack)
       .def("embed", &embed)
       .def("linear", &linear)

@@ -117,6 +117,15 @@ struct Attention {
   int num_requests;
 };
 
+constexpr int kSpan = 256;  // logits whose largest is kept
+
+// What one pass over a row of logits finds.
+struct Statistics {
+  float largest;
+  double sum;  // of exp(scale * (x - largest))
+  bool is_finite;
+};
+
 // The kernels of one instruction set.
 struct Kernels {
   const char* name;
@@ -128,11 +137,15 @@ struct Kernels {
   void (*swiglu)(const SwiGLU&, Team&);
   void (*rope)(const Rope&, Team&);
   void (*attention)(const Attention&, Team&);
+  // One row, by one thread: `maxima` gets the largest of each span.
+  void (*statistics)(const float* logits, int count, float scale, float* maxima, Statistics* out);
 };
 
 const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx2_vnni();
 const Kernels& kernels_avx512();
+const Kernels& kernels_neon();
+const Kernels& kernels_neon_i8mm();
 
 }  // namespace tongwen

@@ -14,6 +14,8 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #define TW_PAUSE() _mm_pause()
+#elif defined(__aarch64__)
+#define TW_PAUSE() asm volatile("isb")  // `yield` takes no time on most of them
 #else
 #define TW_PAUSE() ((void)0)
 #endif

@@ -4,6 +4,10 @@
 
 #if defined(TW_X86)
 #include <cpuid.h>
+#elif defined(TW_ARM) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(TW_ARM) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 #include "pack.hpp"
@@ -25,13 +29,32 @@ bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
+#elif defined(TW_ARM)
+#if defined(__APPLE__)
+bool has_dot_product() { return true; }  // every Mac with such a processor
+
+bool has_i8mm() {
+  int found = 0;
+  size_t size = sizeof found;
+  return sysctlbyname("hw.optional.arm.FEAT_I8MM", &found, &size, nullptr, 0) == 0 && found;
+}
+#elif defined(__linux__)
+// Bits of Linux's asm/hwcap.h, of which older copies lack the names: ASIMDDP and I8MM.
+bool has_dot_product() { return getauxval(AT_HWCAP) >> 20 & 1; }
+bool has_i8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }
+#else
+bool has_dot_product() { return false; }
+bool has_i8mm() { return false; }
+#endif
 #endif
 
 const Kernels& choose(const std::string& most) {
 #if defined(TW_X86)
   __builtin_cpu_init();
   if (most == "avx512" && has_avx512()) return kernels_avx512();
-  if (most != "portable" && has_avx2()) return has_avx_vnni() ? kernels_avx2_vnni() : kernels_avx2();
+  if ((most == "avx512" || most == "avx2") && has_avx2()) return has_avx_vnni() ? kernels_avx2_vnni() : kernels_avx2();
+#elif defined(TW_ARM)
+  if (most == "neon" && has_dot_product()) return has_i8mm() ? kernels_neon_i8mm() : kernels_neon();
 #endif
   (void)most;
   return kernels_portable();
@@ -88,6 +111,20 @@ void Machine::replay(const Program& program) {
       step(operation, team);
       team.wait();
     }
+  });
+}
+
+void Machine::sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen) {
+  std::lock_guard<std::mutex> lock(busy_);
+  pool_.run([&](Team& team) {
+    for (int row; (row = team.take()) < rows;) chosen[row] = choose(kernels_, specs[row], logits + row * stride, vocabulary, num_tokens);
+  });
+}
+
+void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out) {
+  std::lock_guard<std::mutex> lock(busy_);
+  pool_.run([&](Team& team) {
+    for (int row; (row = team.take()) < rows;) out[row] = tongwen::logsumexp(kernels_, logits + row * stride, vocabulary);
   });
 }
 

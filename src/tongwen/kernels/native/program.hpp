@@ -8,6 +8,7 @@
 
 #include "ops.hpp"
 #include "pool.hpp"
+#include "sampling.hpp"
 
 namespace tongwen {
 
@@ -19,7 +20,7 @@ struct Program {
 // The kernels that this processor runs best, and the threads that run them.
 class Machine {
  public:
-  // `most` bounds the instruction set: "avx512", "avx2" or "portable".
+  // `most` bounds the instruction set: "avx512", "avx2", "neon" or "portable".
   Machine(const char* most, int threads);
 
   const char* isa() const { return kernels_.name; }
@@ -27,6 +28,9 @@ class Machine {
   // Performs an operation and, while recording, notes it down.
   void perform(const Operation& operation);
   void replay(const Program& program);
+  // Chooses a token for each of `rows` rows of logits, `stride` apart; rows are independent.
+  void sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen);
+  void logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out);
   void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
   // What this thread performs from now on is noted down; others go on unnoted.

@@ -14,6 +14,7 @@ struct Simd {
   static constexpr int kLanes = 8;
   static constexpr int kBlockTile = 1;
   static constexpr int kDirectTile = 2;
+  static constexpr bool kCentred = false, kByLane = false, kMatrix = false;
 
   static I load(const void* p) { return _mm256_loadu_si256(static_cast<const I*>(p)); }
   static void store(void* p, I x) { _mm256_storeu_si256(static_cast<I*>(p), x); }

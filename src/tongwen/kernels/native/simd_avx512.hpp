@@ -14,6 +14,7 @@ struct Simd {
   static constexpr int kLanes = 16;
   static constexpr int kBlockTile = 2;   // registers of weights that the blocked product holds
   static constexpr int kDirectTile = 4;  // and the direct one
+  static constexpr bool kCentred = false, kByLane = false, kMatrix = false;
 
   static I load(const void* p) { return _mm512_loadu_si512(p); }
   static void store(void* p, I x) { _mm512_storeu_si512(p, x); }

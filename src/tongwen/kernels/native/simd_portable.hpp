@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#define TW_UNROLL  // lanes are loops here: unrolled, too, they take a compiler minutes
+
 namespace tongwen {
 namespace {
 
@@ -18,6 +20,8 @@ struct Simd {
   };
   static constexpr int kBlockTile = 2;
   static constexpr int kDirectTile = 4;
+  static constexpr bool kCentred = false;                  // whether `dot8` takes 128 from each weight
+  static constexpr bool kByLane = false, kMatrix = false;  // what else `sums.hpp` may use
 
   template <class R, class Each>
   static R lanes(Each each) {

@@ -6,7 +6,9 @@
 #include "formats.hpp"
 
 #define TW_INLINE inline __attribute__((always_inline))
+#ifndef TW_UNROLL
 #define TW_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace tongwen {
 namespace {
@@ -14,6 +16,7 @@ namespace {
 using I = Simd::I;
 using Fl = Simd::F;
 constexpr int kLanes = Simd::kLanes;
+constexpr float kLargestFloat = 3.40282347e38f;
 constexpr int kRegisters = kPanelRows / kLanes;  // of one step of a panel
 
 template <int N>

@@ -1,0 +1,33 @@
+"""OpenVINO GenAI as a contender: `python openvino_gguf.py FILE.gguf`."""
+
+import sys
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+from talk import DECODE, PREFILL, SHORT, answer, quiet_stdout, token_ids
+
+
+def metrics(pipeline: genai.LLMPipeline, prompt: list[int], tokens: int) -> genai.PerfMetrics:
+    """What a greedy completion of so many tokens took."""
+    config = genai.GenerationConfig()
+    config.max_new_tokens = tokens
+    config.ignore_eos = True
+    config.do_sample = False
+    ids = ov.Tensor(np.array([prompt], dtype=np.int64))
+    return pipeline.generate(ids, config).perf_metrics
+
+
+def main() -> None:
+    """Load, then measure what is asked for."""
+    out = quiet_stdout()
+    pipeline = genai.LLMPipeline(sys.argv[1], "CPU")
+    works = {
+        "decode": lambda: 1e3 / metrics(pipeline, token_ids(SHORT), DECODE + 1).get_tpot().mean,
+        "prefill": lambda: 1e3 * PREFILL / metrics(pipeline, token_ids(PREFILL), 1).get_ttft().mean,
+    }
+    answer(works, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What is wanted of a prompt itself: its log-probabilities, or a vector."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tongwen.engine.batch import Part
+from tongwen.engine.request import Request
+from tongwen.engine.runner import Runner
+from tongwen.engine.sampler import top_logprobs
+from tongwen.kernels.loss import ROWS
+
+
+def look_at_prompt(runner: Runner, part: Part, hidden: Float[Tensor, "tokens dim"]) -> None:
+    """Take what a request wants of the rows that this step computed of its prompt."""
+    rows = hidden[part.first : part.first + part.chunk.num_tokens]
+    if part.request.pooling is not None:
+        pool(part.request, rows)
+    if part.request.num_prompt_logprobs is not None:
+        note_logprobs(runner, part.request, rows)
+
+
+def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows dim"]) -> None:
+    """Note the log-probability of the token after each row, where the prompt has one.
+
+    What is noted of these places already is replaced: a preempted prompt is computed again.
+    """
+    first = request.num_computed
+    if not first:
+        request.prompt_logprobs[:] = [None]
+        request.prompt_top_logprobs[:] = [None]
+    del request.prompt_logprobs[first + 1 :], request.prompt_top_logprobs[first + 1 :]
+    targets = request.prompt_ids[first + 1 : first + 1 + len(rows)]
+    if not targets:
+        return
+    rows = rows[: len(targets)]
+    wanted = torch.tensor(targets, device=rows.device)
+    request.prompt_logprobs += runner.logprobs(rows, wanted).tolist()
+    if request.num_prompt_logprobs:
+        for some in rows.split(ROWS):
+            logits = runner.logits(some)
+            request.prompt_top_logprobs += [
+                top_logprobs(row, request.num_prompt_logprobs) for row in logits
+            ]
+
+
+def pool(request: Request, rows: Float[Tensor, "rows dim"]) -> None:
+    """Keep the last row, or the running mean of all, added up in the order of the tokens.
+
+    The sum is kept in float64 and never regrouped: where chunks begin does not show.
+    """
+    if request.pooling == "last":
+        request.pooled = rows[-1].to(torch.float32)
+        return
+    wide = rows.to(torch.float64)
+    if not request.num_computed or request.pooled is None:
+        request.pooled = torch.zeros_like(wide[0])
+    request.pooled = torch.cat((request.pooled.unsqueeze(0), wide)).cumsum(0)[-1]
+
+
+def pooled(request: Request) -> Float[Tensor, " dim"]:
+    """The vector of a finished request, in float32."""
+    assert request.pooled is not None, "the request pooled its prompt"
+    if request.pooling == "last":
+        return request.pooled
+    return (request.pooled / len(request.prompt_ids)).to(torch.float32)

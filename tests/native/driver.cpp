@@ -163,7 +163,7 @@ void try_rounding(const Kernels& kernels, Threads& threads) {
   const std::vector<float> x = floats(static_cast<size_t>(rows) * columns);
   const Weights made = packed(format, Format::kF32, reinterpret_cast<const uint8_t*>(x.data()), rows, columns, threads);
   const std::vector<float> found = unpacked(kernels, made, threads);
-  const double step = format == Format::kQ8_0 ? 1 / 127.0 : format == Format::kQ4_0 ? 1 / 8.0 : 1 / 256.0;
+  const double step = format == Format::kQ8_0 ? 1 / 127.0 : format == Format::kQ4_0 ? 1 / 8.0 : 1 / 128.0;
   for (size_t group = 0; group < x.size(); group += kGroup) {
     const float top = std::fabs(*std::max_element(&x[group], &x[group] + kGroup, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
     for (int i = 0; i < kGroup; ++i) {

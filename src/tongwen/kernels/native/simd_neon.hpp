@@ -94,7 +94,10 @@ struct Simd {
     const float32x2_t y = vadd_f32(vget_low_f32(x), vget_high_f32(x));
     return vget_lane_f32(y, 0) + vget_lane_f32(y, 1);
   }
-  static float largest(F x) { return vmaxvq_f32(x); }
+  static float largest(F x) {
+    const F pairs = max(vuzp1q_f32(x, x), vuzp2q_f32(x, x));
+    return vgetq_lane_f32(max(pairs, vdupq_laneq_f32(pairs, 1)), 0);
+  }
   static I magnitude(F x) { return vreinterpretq_s32_f32(vabsq_f32(x)); }
   static float float_of(int32_t bits) { return vget_lane_f32(vreinterpret_f32_s32(vdup_n_s32(bits)), 0); }
   static I max(I a, I b) { return vmaxq_s32(a, b); }

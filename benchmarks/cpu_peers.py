@@ -306,6 +306,7 @@ def keep(lines: list[Line], asked: argparse.Namespace) -> None:
     """Add to the day's lines; write report and chart of all of them."""
     ending = f"{asked.machine}_{datetime.now(UTC):%Y-%m-%d}".removeprefix("_")
     kept = asked.out / f"cpu_peers_{ending}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     every = [json.loads(row) for row in kept.read_text(encoding="utf-8").splitlines()]

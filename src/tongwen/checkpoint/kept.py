@@ -286,6 +286,8 @@ def _seal(path: Path, contents: Contents) -> None:
         noted = _checksums(file, contents)
         file.seek(contents.checksums_at)
         file.write(noted + bytes(contents.slack_bytes))
+        file.flush()
+        os.fsync(file.fileno())  # the name must not reach the disk before what it names
 
 
 def _metadata(path: Path) -> dict[str, str]:

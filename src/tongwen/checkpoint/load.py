@@ -14,7 +14,14 @@ from tongwen.checkpoint.directory import Directory
 from tongwen.checkpoint.gguf import GGUFFile
 from tongwen.checkpoint.kept import Kept
 from tongwen.checkpoint.mapped import Part
-from tongwen.checkpoint.packing import Kind, held_bytes, pack_model, rounded, runs_natively
+from tongwen.checkpoint.packing import (
+    Kind,
+    held_bytes,
+    pack_model,
+    packed_format,
+    rounded,
+    runs_natively,
+)
 from tongwen.errors import CheckpointError, ConfigError
 from tongwen.kernels.machine import Machine, machine
 from tongwen.model.account import count_parameters
@@ -200,7 +207,7 @@ def load_model(
     for name in source.names():
         path, _, leaf = name.rpartition(".")
         values = source.tensor(name, plan.dtype)
-        if plan.kind is not None and values.ndim == 2:
+        if plan.kind is not None and packed_format(source, name, plan.kind) is not None:
             values = rounded(values, plan.kind)
         parameter = nn.Parameter(values.to(device), requires_grad=False)
         setattr(model.get_submodule(path), leaf, parameter)

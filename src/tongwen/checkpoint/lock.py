@@ -64,9 +64,12 @@ def _take_fcntl(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError:  # a file system without locks: waiting would not end
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -1,6 +1,7 @@
 """At the door: what a request asks is checked, with the numbers, before anything is computed."""
 
 import itertools
+import operator
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -72,6 +73,10 @@ def admit(
         RequestError: The prompt is empty, holds unknown ids, or does not fit; or the parameters
             name tokens that do not exist.
     """
+    try:
+        prompt_ids = [operator.index(token_id) for token_id in prompt_ids]
+    except TypeError as error:
+        raise RequestError(f"a prompt's token ids are whole numbers: {error}") from error
     looks_only = params.max_tokens == 0 or admission.pooling is not None
     check_prompt(house, prompt_ids, room=0 if looks_only else 1)
     check_ids(house, params)
@@ -140,7 +145,8 @@ def _request(
     max_tokens: int,
 ) -> Request:
     echoed = house.tokenizer.decode(prompt_ids) if params.echo else ""
-    salt = admission.caller if admission.salt is None else admission.salt
+    own = admission.salt is None  # a caller's name is nobody else's salt
+    salt = f"caller {admission.caller}" if own else f"salt {admission.salt}"
     return Request(
         request_id=house.next_id(),
         prompt_ids=prompt_ids,

@@ -4,6 +4,7 @@ caller ──ask──► inbox ──► engine thread: add, abort, step ──
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -32,7 +33,11 @@ class _Caller:
     queue: "asyncio.Queue[Delta | TongwenError]" = field(default_factory=asyncio.Queue)
 
     def tell(self) -> None:
-        """Send what is new; the queue belongs to the caller's loop."""
+        """Send what is new; the queue belongs to the caller's loop.
+
+        Raises:
+            RuntimeError: That loop is closed.
+        """
         for listener in self.listeners:
             try:
                 news: list[Delta | TongwenError] = list(listener.news())
@@ -61,7 +66,7 @@ class AsyncEngine:
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._callers: list[_Caller] = []
-        self._closing = False
+        self._closing = self._is_over = False
         self._thread = threading.Thread(target=self._serve, name="tongwen-engine", daemon=True)
         self._thread.start()
 
@@ -88,7 +93,8 @@ class AsyncEngine:
                 left -= piece.completion is not None
                 yield piece
         finally:
-            self._post(lambda: self._leave(caller))
+            with contextlib.suppress(RequestError):  # closed: everybody has left
+                self._post(lambda: self._leave(caller))
 
     async def complete(
         self,
@@ -112,6 +118,8 @@ class AsyncEngine:
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # nobody waits any more
             try:
                 future.set_result(work())
             except Exception as error:
@@ -129,6 +137,8 @@ class AsyncEngine:
 
     def _post(self, work: Callable[[], None]) -> None:
         with self._wake:
+            if self._is_over:
+                raise RequestError("the engine is closed")
             self._inbox.append(work)
             self._wake.notify()
 
@@ -160,12 +170,30 @@ class AsyncEngine:
                 self._wake.wait_for(
                     lambda: self._inbox or self._closing or self.engine.has_requests
                 )
-            while self._inbox:
-                self._inbox.popleft()()
+            self._work_off()
             self._step()
+        with self._wake:
+            self._is_over = True
+        self._work_off()  # what came in meanwhile is answered: the engine is closing
         for caller in list(self._callers):
             self._leave(caller)
+            self._tell(caller)
+
+    def _work_off(self) -> None:
+        """Do what was asked for."""
+        while self._inbox:
+            work = self._inbox.popleft()
+            try:
+                work()
+            except Exception:
+                log.exception("what a caller asked for failed")
+
+    def _tell(self, caller: _Caller) -> None:
+        """Send a caller its news; one whose event loop has ended leaves."""
+        try:
             caller.tell()
+        except RuntimeError:
+            self._leave(caller)
 
     def _step(self) -> None:
         """One step; where the engine itself fails, everyone in it is told and it goes on."""
@@ -174,10 +202,10 @@ class AsyncEngine:
         except Exception as error:
             log.exception("a step failed")
             told = error if isinstance(error, TongwenError) else RequestError(f"failed: {error!r}")
-            for caller in self._callers:
-                for listener in caller.listeners:
+            for listener in [each for caller in self._callers for each in caller.listeners]:
+                if not listener.request.is_finished:
                     self.engine.abort(listener.request)
                     listener.request.fail(told)
-        for caller in self._callers:
-            caller.tell()
+        for caller in list(self._callers):
+            self._tell(caller)
         self._callers = [caller for caller in self._callers if not caller.is_served]

@@ -108,7 +108,7 @@ class DraftModel:
         self._forget_all_but({request.request_id for request in requests})
         if len(requests) > self.max_requests:
             return
-        for request in requests:
+        for request in [each for each in requests if not each.draft_ids]:
             shadow = self._shadow(request)
             room = request.max_tokens - len(request.token_ids) - 1
             length = shadow.odds.length(min(self.most, room))
@@ -125,6 +125,9 @@ class DraftModel:
         """Catch up with the request, then go ahead of it."""
         shadow.num_computed = min(shadow.num_computed, _agreement(request, shadow))
         shadow.token_ids = list(request.token_ids)
+        whole = self.pool.blocks_for(request.num_tokens + length) - len(shadow.block_table)
+        if whole > self.pool.num_free:
+            return []  # what the large model shares between requests, this one has twice
         logits = self._compute(shadow)
         for _ in range(length):
             position = shadow.num_tokens

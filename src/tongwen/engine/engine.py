@@ -169,7 +169,12 @@ class Engine:
         ]
         self._drafted_by.clear()
         for proposer in self.proposers:
-            proposer.propose([request for request in decoding if not request.draft_ids])
+            try:
+                proposer.propose(decoding)
+            except Exception:  # a guess must never fail a step
+                log.exception("guessing failed")
+                for request in decoding:
+                    request.draft_ids = []
             for request in decoding:
                 if request.draft_ids:
                     self._drafted_by.setdefault(request.request_id, proposer)
@@ -237,6 +242,7 @@ class Engine:
         followers, request.followers = request.followers, []
         for follower in followers:
             if not follower.is_finished:
+                follower.num_cached_tokens = request.num_cached_tokens
                 self.scheduler.fork(request, follower)
 
     def abort(self, request: Request) -> None:
@@ -293,7 +299,8 @@ class Engine:
             # What a running request has computed is of the old weights: nobody shall find it.
             mixed = request in self.scheduler.running
             key = secrets.token_bytes(16) if mixed else self.root_key(request.adapter, request.salt)
-            request.rekey(key)
+            for one in (request, *request.followers):
+                one.rekey(key)
 
     def root_key(self, adapter: int, salt: str) -> bytes:
         """What cached blocks depend on besides the tokens up to them."""

@@ -132,10 +132,6 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise RequestError(f"`{name}` must lie between {low} and {high}, not {value}")
-        if self.repetition_penalty is not None and not self.repetition_penalty > 0:
-            raise RequestError(
-                f"`repetition_penalty` must be above 0, not {self.repetition_penalty}"
-            )
         if any(not string for string in self.stop_strings):
             raise RequestError("`stop` holds an empty string, which would end every completion")
         self._refuse_contradictions()
@@ -239,7 +235,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("typical_p", 1e-6, 1),
     ("presence_penalty", -2, 2),
     ("frequency_penalty", -2, 2),
-    ("repetition_penalty", 0, 100),
+    ("repetition_penalty", 0.01, 100),
     ("seed", -(2**63), 2**63 - 1),
     ("max_tokens", 0, 2**31),
     ("min_tokens", 0, 2**31),

@@ -160,9 +160,15 @@ def choose(
         num_tokens: Ids that the tokenizer has; rows beyond are padding and never chosen.
     """
     native = native_for(logits)
-    if native is None or any(choice.chooser.sampling.typical_p < 1 for choice in choices):
+    if native is None:
         return [
             sample(row, choice, num_tokens) for row, choice in zip(logits, choices, strict=True)
+        ]
+    plain = [choice.chooser.sampling.typical_p < 1 for choice in choices]
+    if any(plain):  # those rows alone: what a request gets depends on no neighbour
+        return [
+            sample(row, choice, num_tokens) if is_plain else _alone(row, choice, num_tokens)
+            for row, choice, is_plain in zip(logits, choices, plain, strict=True)
         ]
     tops = _tops(logits, choices)
     specs = np.zeros(len(choices), ROW)
@@ -176,6 +182,11 @@ def choose(
             chosen["token_id"].tolist(), chosen["logprob"].tolist(), tops, strict=True
         )
     ]
+
+
+def _alone(row: Float[Tensor, " vocab"], choice: Choice, num_tokens: int) -> Sample:
+    (chosen,) = choose(row.unsqueeze(0), [choice], num_tokens)
+    return chosen
 
 
 def _tops(

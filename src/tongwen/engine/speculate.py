@@ -17,7 +17,11 @@ class Proposer(Protocol):
     """Someone who guesses."""
 
     def propose(self, requests: Sequence[Request]) -> None:
-        """Set `draft_ids` of those requests for which a guess may pay."""
+        """Set `draft_ids` of those requests that have none and for which a guess may pay.
+
+        Args:
+            requests: All that decode; of others nothing need be kept.
+        """
         ...
 
     def learn(self, request: Request, num_drafts: int, num_right: int) -> None:
@@ -110,7 +114,7 @@ class PromptLookup:
             return
         present = {request.request_id for request in requests}
         self._states = {key: state for key, state in self._states.items() if key in present}
-        for request in requests:
+        for request in [each for each in requests if not each.draft_ids]:
             request.draft_ids = self._guess(request)
 
     def _guess(self, request: Request) -> list[int]:

@@ -271,6 +271,7 @@ class Machine:
         assert specs.dtype == ROW, "rows are described as the kernels read them"
         assert len(specs) == len(logits), "one description a row"
         assert logits.stride(-1) == 1, "a row's logits adjoin"
+        num_tokens = min(num_tokens, logits.shape[1])
         chosen = np.empty(len(logits), CHOSEN)
         self._machine.sample(
             logits.data_ptr(), logits.stride(0), *logits.shape, num_tokens,

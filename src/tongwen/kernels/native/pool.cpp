@@ -1,5 +1,6 @@
 #include "pool.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -27,13 +28,23 @@ constexpr int kSpins = 2000;
 constexpr int kYields = 400;
 constexpr size_t kPage = 2 << 20;
 
-// Spins, then yields, until `done`; false when patience is over.
 template <class Done>
-bool wait_a_while(Done done) {
+bool spin(Done done) {
   for (int i = 0; i < kSpins; ++i) {
     if (done()) return true;
     TW_PAUSE();
   }
+  return false;
+}
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Spins, then yields, until `done`; false when patience is over.
+template <class Done>
+bool wait_a_while(Done done) {
+  if (spin(done)) return true;
   for (int i = 0; i < kYields; ++i) {
     if (done()) return true;
     std::this_thread::yield();
@@ -94,7 +105,30 @@ void free_pages(uint8_t* pages, size_t) { std::free(pages); }
 int Team::take() { return pool->take(); }
 void Team::wait() { pool->wait(); }
 
-Pool::Pool(int threads) : threads_(threads), owner_(process()), scratch_(threads + 1, nullptr) {
+int Pool::Crew::size() {
+  if (size_ < most_ && --runs_left_ <= 0) {  // perhaps the processor is free again
+    ++size_;
+    runs_left_ = pause_;
+  }
+  return size_;
+}
+
+void Pool::Crew::learn(int64_t taken_ns, int64_t waited_ns) {
+  constexpr int64_t kShort = 200'000;  // such a run says nothing
+  if (size_ == 1 || taken_ns < kShort) return;
+  if (waited_ns / (size_ - 1) * 4 < taken_ns) {
+    strikes_ = 0;
+    if (size_ == most_ && runs_left_ > 0 && --runs_left_ == 0) pause_ = kShortest;
+    return;
+  }
+  if (++strikes_ < 2) return;
+  // A thread without a processor holds up all: the rest are faster alone.
+  pause_ = runs_left_ > 0 && pause_ < kLongest ? 2 * pause_ : pause_;
+  --size_;
+  strikes_ = 0, runs_left_ = pause_;
+}
+
+Pool::Pool(int threads) : threads_(threads), crew_(threads), working_(threads), owner_(process()), scratch_(threads + 1, nullptr) {
   reserve(kTileRows, 1024);
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
 }
@@ -107,7 +141,7 @@ Pool::~Pool() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
+    generation_.fetch_add(1 << 16, std::memory_order_release);
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -133,25 +167,32 @@ void Pool::reserve(size_t rows, size_t columns) {
   local_activations_ = activations;
 }
 
-Team Pool::team(int thread) { return {thread, threads_, scratch_[0], scratch_[thread + 1], local_activations_, this}; }
+Team Pool::team(int thread) { return {thread, working_, scratch_[0], scratch_[thread + 1], local_activations_, this}; }
 
 void Pool::run(const std::function<void(Team&)>& work) {
+  working_ = process() == owner_ ? crew_.size() : 1;
+  alone_ = working_ == 1;
   Team mine = team(0);
   next_.store(0, std::memory_order_relaxed);
-  alone_ = threads_ == 1 || process() != owner_;
   if (alone_) return work(mine);
   work_ = &work;
-  generation_.fetch_add(1, std::memory_order_seq_cst);
+  waited_ns_.store(0, std::memory_order_relaxed);
+  const int64_t started_ns = now_ns();
+  // One number says that there is a run and for whom: who is not needed may come late, and must
+  // not take a later run for this one.
+  const uint64_t run = (generation_.load(std::memory_order_relaxed) >> 16) + 1;
+  generation_.store(run << 16 | static_cast<uint64_t>(working_), std::memory_order_seq_cst);
   if (asleep_.load(std::memory_order_seq_cst)) {
     std::lock_guard<std::mutex> lock(mutex_);
     wake_.notify_all();
   }
   work(mine);
   wait();
+  crew_.learn(now_ns() - started_ns, waited_ns_.load(std::memory_order_relaxed));
 }
 
 void Pool::serve(int thread) {
-  int seen = 0;
+  uint64_t seen = 0;
   for (;;) {
     const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
     if (!wait_a_while(called)) {
@@ -160,8 +201,9 @@ void Pool::serve(int thread) {
       wake_.wait(lock, called);
       asleep_.fetch_sub(1, std::memory_order_seq_cst);
     }
-    ++seen;
+    seen = generation_.load(std::memory_order_acquire);
     if (stopping_) return;
+    if (thread >= static_cast<int>(seen & 0xffff)) continue;
     Team mine = team(thread);
     (*work_)(mine);
     wait();
@@ -174,14 +216,18 @@ void Pool::wait() {
     return;
   }
   const int phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == working_ - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     next_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
     return;
   }
-  while (!wait_a_while([&] { return phase_.load(std::memory_order_acquire) != phase; })) {
+  const auto moved_on = [&] { return phase_.load(std::memory_order_acquire) != phase; };
+  if (spin(moved_on)) return;
+  const int64_t started_ns = now_ns();
+  while (!wait_a_while(moved_on)) {
   }
+  waited_ns_.fetch_add(now_ns() - started_ns, std::memory_order_relaxed);
 }
 
 }  // namespace tongwen

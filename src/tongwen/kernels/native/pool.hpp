@@ -33,14 +33,31 @@ class Pool {
   void serve(int thread);
   Team team(int thread);
 
+  // How many threads the next run gets: fewer while another process wants their processors.
+  class Crew {
+   public:
+    explicit Crew(int most) : most_(most), size_(most) {}
+    int size();
+    // What a run took, and how long its threads together waited for each other.
+    void learn(int64_t taken_ns, int64_t waited_ns);
+
+   private:
+    int most_, size_;
+    int strikes_ = 0, runs_left_ = 0, pause_ = kShortest;
+    static constexpr int kShortest = 32, kLongest = 1024;  // runs with one thread less
+  };
+
   int threads_;
+  Crew crew_;
+  int working_;            // threads of the present run
   long owner_;             // the process whose workers these are: a fork's child has none
   bool alone_ = false;     // nobody helps with this run
   std::vector<std::thread> workers_;
   const std::function<void(Team&)>* work_ = nullptr;
   bool stopping_ = false;
 
-  alignas(64) std::atomic<int> generation_{0};
+  alignas(64) std::atomic<uint64_t> generation_{0};  // of runs, and how many threads this one has
+  alignas(64) std::atomic<int64_t> waited_ns_{0};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> phase_{0};
   alignas(64) std::atomic<int> next_{0};

@@ -159,8 +159,9 @@ void cut(std::vector<Candidate>& candidates, const SampleRow& spec, double total
   std::vector<Candidate> kept;
   double before = 0;
   for (const Candidate& candidate : candidates) {
-    const bool in_sum = spec.top_p >= 1 || before < spec.top_p * total || &candidate == &candidates[0];
-    if (in_sum && candidate.weight >= spec.min_p) kept.push_back(candidate);
+    const bool in_sum = spec.top_p >= 1 || before < spec.top_p * total;
+    const bool is_first = &candidate == &candidates[0];  // stays, whatever overflows
+    if (is_first || (in_sum && candidate.weight >= spec.min_p)) kept.push_back(candidate);
     before += candidate.weight;
   }
   candidates.swap(kept);

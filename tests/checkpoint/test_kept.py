@@ -95,6 +95,21 @@ def test_weights_are_packed_once_and_have_the_same_bits_ever_after(
     assert (first.st_ino, first.st_size) == (again.st_ino, again.st_size)
 
 
+@pytest.mark.parametrize("kind", ["gguf", "directory"])
+def test_a_matrix_comes_in_parts_as_it_is_stored(kind: str, request: pytest.FixtureRequest) -> None:
+    source = open_checkpoint(request.getfixturevalue(kind))
+    for name in source.names():
+        if len(source.shape(name)) < 2:
+            continue
+        values = source.tensor(name, torch.float32).clone()
+        for num_rows in (1, 100, 1000):
+            parts = [format_named(format).dequantize(rows) for format, rows in
+                     source.parts(name, num_rows)]  # fmt: skip
+            assert {len(part) for part in parts[:-1]} <= {num_rows}
+            assert torch.equal(torch.cat(parts), values)
+            assert torch.equal(source.tensor(name, torch.float32), values)
+
+
 def test_each_way_of_packing_has_a_file_of_its_own(gguf: Path, kept: Kept) -> None:
     for weights in ("file", "bf16", "int8", "int4", "int4"):
         loaded(gguf, kept, weights)
@@ -228,6 +243,43 @@ def test_what_a_killed_process_leaves_behind_does_no_harm_and_goes(gguf: Path, k
     os.utime(other, (1e9, 1e9))
     loaded(gguf, kept)
     assert only_file(kept).read_bytes() == sound
+
+
+PEAK = """
+import sys, torch
+from pathlib import Path
+from tests.checkpoint.test_kept import loaded, logits, Kept
+
+def resident(key):
+    [line] = [line for line in open("/proc/self/status") if line.startswith(key + ":")]
+    return int(line.split()[1]) * 1024
+
+path, weights, home = sys.argv[1:]
+before = resident("VmRSS")
+model = loaded(Path(path), Kept(Path(home), least_bytes=0) if home else None, weights)
+logits(model)
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("weights", ["file", "bf16", "int8", "int4"])
+def test_loading_takes_little_more_memory_than_the_weights(
+    weights: str, real_gguf: Path, tmp_path: Path
+) -> None:
+    source = open_checkpoint(real_gguf)
+    size = plan_weights(source, weights, CPU).weights_bytes
+    for home in (str(tmp_path), str(tmp_path), ""):  # the first start, a later one, nothing kept
+        said = subprocess.run(
+            [sys.executable, "-c", PEAK, str(real_gguf), weights, home],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        # 40 MB: pages of the header, a piece that is being packed, scratch of the kernels
+        assert int(said) <= 1.1 * size + 40e6
 
 
 LOAD = """

@@ -96,6 +96,10 @@ def check(directory: Path, expected: torch.Tensor) -> None:
     assert isinstance(weights, Packed)
     assert set(weights.names()) == {name, "model.norm.weight"}
     assert torch.equal(weights.tensor(name), expected)
+    parts = list(weights.parts(name, 5))
+    assert [len(part) for part in parts] == [5, 5, 5, 1]
+    assert torch.equal(torch.cat(parts), expected)
+    assert torch.equal(weights.tensor(name), expected)  # what was forgotten is read again
     assert (weights.shape(name), weights.dtype(name)) == ((ROWS, COLUMNS), torch.float32)
     assert weights.dtype("model.norm.weight") == torch.bfloat16
     assert torch.equal(weights.tensor("model.norm.weight").float(), torch.ones(4))

@@ -104,7 +104,7 @@ class Runner:
         """Every row is sampled after, so each step of this size is the same calls."""
         size = batch.num_tokens, batch.num_requests
         if size not in self._recorded:
-            with machine.record(self._ring_of_all()) as recording:
+            with machine.record(self._ring_for(batch.num_tokens)) as recording:
                 logits = self.model.lm_head(self._hidden(batch), Stream(attend=self.cache))
             self._recorded[size] = recording, logits
             return logits
@@ -112,10 +112,12 @@ class Runner:
         recording.replay()
         return logits
 
-    def _ring_of_all(self) -> Ring:
+    def _ring_for(self, num_rows: int) -> Ring:
         """One ring for all recordings: only one is replayed at a time."""
+        row = ring_values(self.model.config)
         if self._ring is None:
-            self._ring = Ring(self.max_recorded * ring_values(self.model.config))
+            self._ring = Ring(self.max_recorded * row)
+        self._ring.begin(num_rows * row)
         return self._ring
 
 

@@ -307,15 +307,22 @@ class Ring:
 
     def __init__(self, num_values: int) -> None:
         self._values = torch.empty(num_values + ALIGNMENT)
-        self._next = 0
+        self._next, self._end = 0, len(self._values)
+
+    def begin(self, num_values: int) -> None:
+        """Hand out the first `num_values` only, from the start: what was handed out is done with.
+
+        A step of few rows then stays in the memory that it needs, which others have touched before.
+        """
+        self._next, self._end = 0, min(num_values + ALIGNMENT, len(self._values))
 
     def empty(self, *shape: int) -> Tensor:
         """The next piece."""
         count = 1
         for size in shape:
             count *= size
-        assert count <= len(self._values), "a result is larger than the ring"
-        if self._next + count > len(self._values):
+        assert count <= self._end, "a result is larger than the ring"
+        if self._next + count > self._end:
             self._next = 0
         piece = self._values[self._next : self._next + count].view(shape)
         self._next += -(-count // 16) * 16

@@ -21,6 +21,7 @@ from tests.invariants.watched import (
 )
 
 from tongwen.engine.admit import Admission
+from tongwen.engine.draft import draft_model
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.prompts import pooled
@@ -141,6 +142,18 @@ def check_speculated(case: Case) -> None:
     assert 0 < right < drafted, "drafts were all right or all wrong: little is shown"
 
 
+def check_drafted(case: Case) -> None:
+    """A model that drafts for itself is right, drawing with the request's own noise."""
+    for params in (PARAMS, DRAWN):
+        plain, drafting = watched(case.llm), watched(case.llm)
+        draft = draft_model(case.llm.model, drafting, cost=0.05)
+        drafting.proposers = (draft,)
+        found = answer(drafting, case.prompt, params)
+        found.check_same(answer(plain, case.prompt, params))
+        (shadow,) = draft._shadows.values()
+        assert shadow.odds.rate > 0.8, "no draft was right"  # where it begins
+
+
 def check_score(case: Case) -> None:
     """What was drawn is scored with the log-probabilities that it was drawn with."""
     for alone, chunk in ((case.alone, 512), (case.drawn, 512), (case.drawn, 7)):
@@ -206,6 +219,10 @@ def test_tiny_speculated_as_alone(tiny: Case) -> None:
     check_speculated(tiny)
 
 
+def test_tiny_drafted_for_as_alone(tiny: Case) -> None:
+    check_drafted(tiny)
+
+
 def test_tiny_scored_as_sampled(tiny: Case) -> None:
     check_score(tiny)
 
@@ -249,6 +266,10 @@ def test_real_samples_of_one_prompt_as_alone(real: Case) -> None:
 @pytest.mark.real
 def test_real_speculated_as_alone(real: Case) -> None:
     check_speculated(real)
+
+
+def test_real_drafted_for_as_alone(real: Case) -> None:
+    check_drafted(real)
 
 
 @pytest.mark.real

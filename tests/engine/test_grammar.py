@@ -356,3 +356,14 @@ def test_strings_and_comments_of_a_grammar_may_hold_anything(write: Write) -> No
 def test_a_choice_of_nothing_is_refused(options: Sequence[str]) -> None:
     with pytest.raises(RequestError, match="choice"):
         Choice(options)
+
+
+@pytest.mark.parametrize("name", ['{"\\u0061ge": "x"}', '{"a\\u0067e": 1}'])
+def test_a_name_is_no_other_for_being_written_with_escapes(grammars: Grammars, name: str) -> None:
+    """Else its value would be free."""
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}}
+    matcher = grammars.compile(JsonSchema(schema)).matcher()
+    ids = grammars._tokenizer.encode(name)
+    assert matcher.validate(ids) < len(ids)
+    other = grammars._tokenizer.encode('{"age": 3, "say": "x", "say \\"hi\\"": 2}')
+    assert matcher.validate(other) == len(other)

@@ -21,6 +21,7 @@ from tongwen.engine.constraint import (
 )
 from tongwen.engine.lark import check_lark, json_text
 from tongwen.engine.matcher import GrammarMatcher, Matcher, TokenTable, compile_text
+from tongwen.engine.names import with_plain_names
 from tongwen.engine.repeats import check_repeats
 from tongwen.engine.schema import Schema, check_schema
 from tongwen.engine.tool_matcher import CallRules, Openings, ToolMatcher
@@ -171,7 +172,7 @@ def grammar_text(constraint: JsonObject | JsonSchema | Regex | Choice | Lark) ->
 
 
 def _json(schema: Schema) -> str:
-    return f'{{"grammars": [{{"json_schema": {json_text(schema)}}}]}}'
+    return f'{{"grammars": [{{"json_schema": {json_text(with_plain_names(schema))}}}]}}'
 
 
 def _alternatives(options: Sequence[str]) -> str:

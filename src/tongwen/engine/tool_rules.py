@@ -10,6 +10,7 @@ from typing import Any
 
 from tongwen.engine.constraint import ToolCalls
 from tongwen.engine.lark import json_text, literal
+from tongwen.engine.names import with_plain_names
 from tongwen.engine.schema import Schema, check_schema, relax_schema
 from tongwen.errors import RequestError
 from tongwen.tokenizer.messages import dump_json
@@ -83,7 +84,7 @@ class ToolRules:
         call = f"call_{place}: {literal(head)} {args} {literal(tail)}"
         if not self._is_hermes and name == "code_interpreter":
             return [call, f"{args}[lazy]: /\\n?```(?s:.*)```/"]
-        return [call, f"{args}: %json {json_text(schema)}"]
+        return [call, f"{args}: %json {json_text(with_plain_names(schema))}"]
 
     def _schema(self, name: str, tool: Mapping[str, Any]) -> Schema:
         schema = _arguments_schema(name, tool.get("parameters"))

@@ -11,6 +11,7 @@ from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.prompts import pooled
 from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.errors import RequestError
 from tongwen.model.attention import PackedCausal
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
@@ -217,3 +218,22 @@ def test_an_echoed_prompt_does_not_stop_itself(
     params = SamplingParams(temperature=0, max_tokens=6, ignore_eos=True, echo=True, stop=stop)
     (done,) = run_all(engine, [PROMPT], [params])
     assert (len(done.token_ids), done.finish_reason) == (6, "length")
+
+
+def test_an_error_while_a_prompt_is_looked_at_is_that_requests_alone(
+    models: Models, make_engine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(models["dense"])
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for logits")
+
+    monkeypatch.setattr(engine.runner, "logprobs", fail)
+    looked = engine.add([1, 2, 3], SamplingParams(max_tokens=4, prompt_logprobs=0))
+    other = engine.add([4, 5, 6], SamplingParams(max_tokens=4, ignore_eos=True))
+    while engine.has_requests:
+        engine.step()
+        engine.scheduler.check()
+    assert len(other.token_ids) == 4
+    with pytest.raises(RequestError, match="no room for logits"):
+        looked.completion()

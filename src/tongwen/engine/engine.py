@@ -156,7 +156,8 @@ class Engine:
         if hidden is not None:
             for part in parts:
                 if part.request.looks_at_prompt and not part.request.token_ids:
-                    look_at_prompt(self.runner, part, hidden)
+                    with failing_alone(part.request):
+                        look_at_prompt(self.runner, part, hidden)
         moved = self._sample(parts, logits)
         return [*moved, *self._advance(parts)]
 

@@ -50,7 +50,11 @@ class Turn:
 
 def turns_of(parts: Sequence[Part]) -> list[Turn]:
     """The first turn of each request whose last token was computed."""
-    return [Turn(part.request, part, part.samples[0]) for part in parts if part.samples]
+    return [
+        Turn(part.request, part, part.samples[0])
+        for part in parts
+        if part.samples and not part.request.is_finished
+    ]
 
 
 def readings(turns: list[Turn]) -> tuple[list[Turn], list[Choice]]:

@@ -17,6 +17,7 @@ from tests.engine.schemas import draw, random_schema
 from tongwen.engine.constraint import Choice, Constraint, JsonObject, JsonSchema, Lark, Regex
 from tongwen.engine.grammar import Grammars
 from tongwen.engine.matcher import Matcher, masks, unpack
+from tongwen.engine.names import any_name_but
 from tongwen.errors import RequestError
 from tongwen.tokenizer.bpe import Tokenizer
 
@@ -367,3 +368,25 @@ def test_a_name_is_no_other_for_being_written_with_escapes(grammars: Grammars, n
     assert matcher.validate(ids) < len(ids)
     other = grammars._tokenizer.encode('{"age": 3, "say": "x", "say \\"hi\\"": 2}')
     assert matcher.validate(other) == len(other)
+
+
+def test_other_names_are_all_but_the_listed_ones(grammars: Grammars) -> None:
+    """Those have a schema of their own, which a listed name must not escape to."""
+    listed = {"age": {"type": "integer"}, "ago": {"type": "null"}, 'a"g': {"type": "null"}}
+    schema = {"type": "object", "properties": listed, "additionalProperties": {"type": "string"}}
+    matcher = grammars.compile(JsonSchema(schema)).matcher()
+
+    def holds(text: str) -> bool:
+        ids = grammars._tokenizer.encode(text)
+        return matcher.validate(ids) == len(ids)
+
+    assert holds('{"age": 3, "ag": "x", "ages": "y", "b": "z", "": "w"}')
+    assert not holds('{"\\u0061ge": "x"}')
+    assert not holds('{"b": 2}')
+
+
+@given(st.lists(st.text("abé", max_size=4), max_size=6), st.text("abcé", max_size=5))
+def test_the_expression_of_other_names_is_exact(names: list[str], text: str) -> None:
+    ours = any_name_but(names)
+    python = re.sub(r"\\x\{(\w+)\}", lambda found: re.escape(chr(int(found[1], 16))), ours)
+    assert (re.fullmatch(python, text) is not None) == (text not in names)

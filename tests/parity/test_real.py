@@ -347,8 +347,6 @@ def test_transformers_tokenizer_of_the_saved_directory_gives_the_same_ids(
         assert bf16.render(conversation(answer)) == rendered
 
 
-EMBEDDING_BYTES = 151_936 * 896 * 2
-
 LOAD = """
 import json, sys
 from tongwen.engine.llm import LLM
@@ -370,13 +368,12 @@ print(json.dumps({
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
-    """Over what imports take: 1.15 x the weights, 100 MB, the largest tensor and the file.
+    """Over what imports take: 1.15 x the weights and 100 MB, mapped pages included.
 
-    The 100 MB are the parsed vocabulary and the libraries that loading brings along.  The largest
-    tensor is packed from a copy, which is gone in the end.  The pages of the mapped file count as
-    resident although the kernel takes them back whenever it wants; `anonymous`, what the process
-    has for itself in the end, is without them.  The peak is `VmHWM`: `ru_maxrss` outlives exec, so
-    a child of a large process would show its parent's.
+    The 100 MB are the parsed vocabulary and the libraries that loading brings along.  The pages of
+    mapped files count as resident although the kernel takes them back whenever it wants;
+    `anonymous`, what the process has for itself in the end, is without them.  The peak is `VmHWM`:
+    `ru_maxrss` outlives exec, so a child of a large process would show its parent's.
     """
     loaded = subprocess.run(
         [sys.executable, "-c", LOAD, str(real_gguf)],
@@ -389,5 +386,5 @@ def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path) -> None:
     took = json.loads(loaded.stdout)
     log.info("bytes over the imports': %s", took)
     allowed = 1.15 * took["weights"] + 100e6
-    assert took["weights"] < took["anonymous"] < allowed
-    assert took["weights"] < took["peak"] < allowed + EMBEDDING_BYTES + real_gguf.stat().st_size
+    assert 0 < took["anonymous"] < allowed
+    assert 0.5 * took["weights"] < took["peak"] < allowed

@@ -278,9 +278,8 @@ def test_loading_takes_little_more_memory_than_the_weights(
             text=True,
             check=True,
         ).stdout
-        # 80 MB: pages of the header, a piece that is being packed, scratch of the kernels,
-        # and what the tests' own imports bring in late
-        assert int(said) <= 1.1 * size + 80e6
+        # 40 MB: pages of the header, a piece that is being packed, scratch of the kernels
+        assert int(said) <= 1.1 * size + 40e6
 
 
 LOAD = """

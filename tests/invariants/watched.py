@@ -1,6 +1,6 @@
 """An engine that shows the logits it samples from, and tiny models to run in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,9 @@ class WatchedEngine(Engine):
         self._rows = logits.clone()  # sampling overwrites them
         return super()._sample(parts, logits)
 
-    def _accept(self, turn: Turn, sample: Sample) -> bool:
+    def _accept(self, turn: Turn, sample: Sample, find_damage: Callable[[], str | None]) -> bool:
         self.seen.setdefault(turn.request.request_id, []).append(self._rows[turn.row])
-        return super()._accept(turn, sample)
+        return super()._accept(turn, sample, find_damage)
 
 
 def watched(

@@ -4,9 +4,9 @@ import contextlib
 import itertools
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -184,6 +184,7 @@ class Engine:
         """Choose tokens: one for each request, and one more for each draft that proves right."""
         turns = turns_of(parts)
         moved = [turn.request for turn in turns]
+        find_damage = cache(lambda: self.runner.find_damage(self.batch))  # once for all of a step
         while turns:
             ready, choices = readings(turns)
             rows = [turn.row for turn in ready]
@@ -192,16 +193,16 @@ class Engine:
             turns = [
                 turn.next()
                 for turn, sample in zip(ready, samples, strict=True)
-                if self._accept(turn, sample)
+                if self._accept(turn, sample, find_damage)
             ]
         return moved
 
-    def _accept(self, turn: Turn, sample: Sample) -> bool:
+    def _accept(self, turn: Turn, sample: Sample, find_damage: Callable[[], str | None]) -> bool:
         """Give a request its token; whether its next draft can be looked at."""
         request = turn.request
         if sample.token_id == NOT_FINITE:
-            damage = self.runner.find_damage(self.batch)
-            request.fail(_not_finite(request.num_tokens, damage))
+            with failing_alone(request):
+                raise _not_finite(request.num_tokens, find_damage())
         elif sample.token_id == NONE_ALLOWED:
             request.fail(
                 RequestError(

@@ -9,7 +9,7 @@ properties open, a pattern lets in all of them.
 from collections.abc import Collection
 from typing import Any
 
-from tongwen.engine.schema import Schema
+from tongwen.engine.schema import LISTS, MAPS, SINGLES, Schema
 
 ANY_NAME = "(?s:.*)"
 """Of a pattern's names each is written in one way; this is the pattern of all."""
@@ -17,23 +17,19 @@ ANY_NAME = "(?s:.*)"
 LONGEST_LISTED = 1_000
 """Letters of listed names; above that an expression of all others would be too large."""
 
-_MAPS = ("properties", "patternProperties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLES = ("items", "additionalItems", "additionalProperties")
-
 
 def with_plain_names(schema: Schema) -> Schema:
     """The same schema, but that other properties' names are written without escapes."""
     if isinstance(schema, bool):
         return schema
     plain: dict[str, Any] = dict(schema)
-    for key in _MAPS:
+    for key in MAPS:
         if key in plain:
             plain[key] = {name: with_plain_names(each) for name, each in plain[key].items()}
-    for key in _LISTS:
+    for key in LISTS:
         if key in plain:
             plain[key] = [with_plain_names(each) for each in plain[key]]
-    for key in _SINGLES:
+    for key in SINGLES:
         if key in plain:
             plain[key] = with_plain_names(plain[key])
     others = plain.get("additionalProperties", True)

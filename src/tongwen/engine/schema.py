@@ -46,11 +46,11 @@ _FORMATS = (
     "uuid",
     "uri",
 )
-_MAPS = ("properties", "patternProperties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLES = ("items", "additionalItems", "additionalProperties")
+MAPS = ("properties", "patternProperties", "$defs", "definitions")
+LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLES = ("items", "additionalItems", "additionalProperties")
 _ENFORCED = frozenset(
-    (*_OF_ANY, *_OF_OBJECTS, *_OF_ARRAYS, *_OF_TEXTS, *_OF_NUMBERS, *_MAPS, *_LISTS, *_SINGLES)
+    (*_OF_ANY, *_OF_OBJECTS, *_OF_ARRAYS, *_OF_TEXTS, *_OF_NUMBERS, *MAPS, *LISTS, *SINGLES)
 )
 _HARMLESS = frozenset((*_NOTES, "example", "examples", "readOnly", "writeOnly", *_CONTENT))
 
@@ -149,17 +149,17 @@ def _walk(schema: object, path: str) -> Iterator[tuple[str, Schema]]:
     yield path, schema
     if isinstance(schema, bool):
         return
-    for keyword in (key for key in _MAPS if key in schema):
+    for keyword in (key for key in MAPS if key in schema):
         if not isinstance(schema[keyword], Mapping):
             raise RequestError(f"`{keyword}` at `{path}` of the JSON schema must be an object")
         for name, inner in schema[keyword].items():
             yield from _walk(inner, f"{path}/{keyword}/{_escape(name)}")
-    for keyword in (key for key in _LISTS if key in schema):
+    for keyword in (key for key in LISTS if key in schema):
         if not isinstance(schema[keyword], list | tuple):
             raise RequestError(f"`{keyword}` at `{path}` of the JSON schema must be a list")
         for place, inner in enumerate(schema[keyword]):
             yield from _walk(inner, f"{path}/{keyword}/{place}")
-    for keyword in (key for key in _SINGLES if key in schema):
+    for keyword in (key for key in SINGLES if key in schema):
         yield from _walk(schema[keyword], f"{path}/{keyword}")
 
 

@@ -1,8 +1,4 @@
-"""Which tokens may come next in one completion, by llguidance.
-
-On the vocabulary of Qwen2.5 (151,936 rows), one core: the token table 0.5 s, once, when the first
-constraint comes; a mask 20 us in the median and 0.5 ms at most in JSON; a token accepted 1 us.
-"""
+"""Which tokens may come next in one completion, by llguidance."""
 
 import time
 from collections.abc import Iterable, Sequence

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tongwen.tokenizer.messages import ToolCall, dump_json
-from tongwen.tokenizer.tool_events import Report, ToolEvent, overlap
+from tongwen.tokenizer.tool_events import StatefulStream, overlap
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLANKS = " \t\r\n"
@@ -27,7 +27,7 @@ _FENCE = re.compile(r"\s*(?:```[a-z]*\s*)?")
 _MAY_BE_FENCE = re.compile(r"\s*(?:`{0,3}|```[a-z]*\s*)")
 
 
-class HermesStream:
+class HermesStream(StatefulStream):
     """Reads one answer; a `ToolStream`.
 
     Args:
@@ -37,29 +37,10 @@ class HermesStream:
 
     def __init__(self, *, constrained: bool, names: Collection[str] = ()) -> None:
         self._constrained, self._names = constrained, names
-        self._report = Report()
-        self._text = ""
+        super().__init__()
         self._opening = ""
         self._json = _Scan()
         self._state = self._bare if names else self._free
-
-    def push(self, text: str) -> list[ToolEvent]:
-        """What this text makes certain."""
-        self._text += text
-        return self._run(final=False)
-
-    def finish(self) -> list[ToolEvent]:
-        """What was held back; the answer is over."""
-        return self._run(final=True)
-
-    def _run(self, *, final: bool) -> list[ToolEvent]:
-        while self._state(final):
-            pass
-        return self._report.take()
-
-    def _take(self, length: int) -> str:
-        taken, self._text = self._text[:length], self._text[length:]
-        return taken
 
     def _bare(self, final: bool) -> bool:
         """A call without markers, at the beginning of an answer or after another such."""

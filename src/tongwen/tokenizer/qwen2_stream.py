@@ -6,7 +6,7 @@ they end a call wherever they stand.
 
 import re
 
-from tongwen.tokenizer.tool_events import Report, ToolEvent, overlap
+from tongwen.tokenizer.tool_events import StatefulStream, overlap
 from tongwen.tokenizer.tools import ARGS, FUNCTION, RESULT, RETURN
 
 _OPEN, _ARGS = f"{FUNCTION}:", f"{ARGS}:"
@@ -19,7 +19,7 @@ _NAME_SO_FAR = re.compile(r"[ \t]*[^\s✿]*\s*(?:✿[A-Z]*✿?)?")
 _NAME = re.compile(r"[ \t]*([^\s✿]+)\s*")
 
 
-class Qwen2Stream:
+class Qwen2Stream(StatefulStream):
     """Reads one answer; a `ToolStream`.
 
     The answer may begin with the colon that the prompt of a continued turn leaves out, and a blank;
@@ -27,28 +27,9 @@ class Qwen2Stream:
     """
 
     def __init__(self) -> None:
-        self._report = Report()
-        self._text = ""
+        super().__init__()
         self._opening = ""
         self._state = self._start
-
-    def push(self, text: str) -> list[ToolEvent]:
-        """What this text makes certain."""
-        self._text += text
-        return self._run(final=False)
-
-    def finish(self) -> list[ToolEvent]:
-        """What was held back; the answer is over."""
-        return self._run(final=True)
-
-    def _run(self, *, final: bool) -> list[ToolEvent]:
-        while self._state(final):
-            pass
-        return self._report.take()
-
-    def _take(self, length: int) -> str:
-        taken, self._text = self._text[:length], self._text[length:]
-        return taken
 
     def _start(self, final: bool) -> bool:
         """The colon of a continued turn."""

@@ -1,6 +1,6 @@
 """What a reader of tool calls reports, whatever the form in which the model writes them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -105,6 +105,38 @@ class Report:
         """The events since this was last asked."""
         events, self._events = self._events, []
         return events
+
+
+class StatefulStream:
+    """What the readers of both forms share: text that is held, and a state that takes from it.
+
+    A state is told whether the answer is over; it takes what is certain and says whether the next
+    state (often itself) can go on with the rest.
+    """
+
+    _state: Callable[[bool], bool]
+
+    def __init__(self) -> None:
+        self._report = Report()
+        self._text = ""
+
+    def push(self, text: str) -> list[ToolEvent]:
+        """What this text makes certain."""
+        self._text += text
+        return self._run(final=False)
+
+    def finish(self) -> list[ToolEvent]:
+        """What was held back; the answer is over."""
+        return self._run(final=True)
+
+    def _run(self, *, final: bool) -> list[ToolEvent]:
+        while self._state(final):
+            pass
+        return self._report.take()
+
+    def _take(self, length: int) -> str:
+        taken, self._text = self._text[:length], self._text[length:]
+        return taken
 
 
 def gather(events: Iterable[ToolEvent]) -> tuple[str, list[ToolCall]]:

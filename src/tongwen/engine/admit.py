@@ -12,7 +12,7 @@ from tongwen.engine.guards import guards_for
 from tongwen.engine.params import Sampling, SamplingDefaults, SamplingParams
 from tongwen.engine.request import Matcher, Pooling, Request
 from tongwen.engine.sampler import Chooser
-from tongwen.errors import RequestError
+from tongwen.errors import ContextError, RequestError
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.stream import StopStrings, TextStream
 
@@ -82,7 +82,7 @@ def admit(
     check_ids(house, params)
     room = house.most_tokens - len(prompt_ids)
     if params.max_tokens is not None and params.max_tokens > room:
-        raise RequestError(
+        raise ContextError(
             f"a prompt of {len(prompt_ids)} tokens and `max_tokens` {params.max_tokens} "
             f"exceed the context of {house.most_tokens}",
             hint=f"ask for at most {room} tokens, or raise `context`",
@@ -183,7 +183,7 @@ def check_prompt(house: House, prompt_ids: Sequence[int], *, room: int = 1) -> N
     if not prompt_ids:
         raise RequestError("the prompt is empty", hint="give at least one token")
     if len(prompt_ids) + room > house.most_tokens:
-        raise RequestError(
+        raise ContextError(
             f"a prompt of {len(prompt_ids)} tokens does not fit the context of "
             f"{house.most_tokens}" + (f", with {room} to be written" if room else ""),
             hint="shorten the prompt or raise `context`",

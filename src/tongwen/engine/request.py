@@ -8,6 +8,8 @@ from hashlib import blake2b
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from tongwen.engine.sampler import Chooser
@@ -85,6 +87,9 @@ class Completion:
 
     num_cached_tokens: int
     """Tokens of the prompt that the prefix cache held."""
+
+    vector: Float[Tensor, " dim"] | None
+    """The prompt's hidden states as one vector of length 1, where a pooling was asked for."""
 
     alternatives: list["Completion"]
     """The other completions of the same prompt (`SamplingParams.n`), the best first."""
@@ -289,7 +294,14 @@ class Request:
             prompt_logprobs=None if prompt is None else list(self.prompt_logprobs),
             prompt_top_logprobs=list(self.prompt_top_logprobs) if prompt else None,
             num_cached_tokens=self.num_cached_tokens or 0,
+            vector=self._vector(),
             alternatives=[],
             ttft_s=max(self.first_token_s - self.arrived_s, 0.0),
             decode_s=self.last_token_s - self.first_token_s,
         )
+
+    def _vector(self) -> Float[Tensor, " dim"] | None:
+        if self.pooled is None:
+            return None
+        mean = self.pooled if self.pooling == "last" else self.pooled / len(self.prompt_ids)
+        return F.normalize(mean.float(), dim=-1)

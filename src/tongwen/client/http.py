@@ -62,6 +62,7 @@ class HttpClient:
         endpoint: `http://127.0.0.1:8000` or `https://example.org/v1`.
         model: What it is called there.
         api_key: Sent as `Authorization: Bearer`.
+        wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
@@ -73,11 +74,13 @@ class HttpClient:
         model: str,
         *,
         api_key: str | None = None,
+        wants_token_ids: bool = False,
         timeout_s: float = 600.0,
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.endpoint, self._model = _base(endpoint), model
+        self._more = {"return_token_ids": True} if wants_token_ids else {}
         self._retries = retries or Retries()
         self._http = httpx2.AsyncClient(
             headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
@@ -116,13 +119,14 @@ class HttpClient:
         """
         path, body = self._body(prompt, params)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        text, reason, usage = "", "", dict[str, Any]()
+        text, reason, usage, ids = "", "", dict[str, Any](), list[int]()
         async with contextlib.aclosing(self._events(path, body)) as events:
             async for chunk in events:
                 usage = chunk.get("usage") or usage
                 for choice in chunk.get("choices") or ():
                     piece = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
                     reason = choice.get("finish_reason") or reason
+                    ids += choice.get("token_ids") or ()
                     if piece:
                         text += piece
                         yield Part(piece)
@@ -130,7 +134,8 @@ class HttpClient:
             raise SourceError(
                 f"the stream of `{self.endpoint}` broke off after {len(text)} characters"
             )
-        yield Part("", _reply({"text": text, "finish_reason": reason}, usage))
+        whole = {"text": text, "finish_reason": reason, "token_ids": ids or None}
+        yield Part("", _reply(whole, usage))
 
     async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt, by an echoed completion.
@@ -159,7 +164,8 @@ class HttpClient:
     # ---- one exchange
 
     def _body(self, prompt: Prompt, params: SamplingParams) -> tuple[str, dict[str, Any]]:
-        body = {"model": self.model, **wire_params(params, is_chat=is_conversation(prompt))}
+        said = wire_params(params, is_chat=is_conversation(prompt))
+        body = {"model": self.model, **said, **self._more}
         if is_conversation(prompt):
             messages = [dict(cast(Mapping[str, Any], message)) for message in prompt]
             return "/chat/completions", {**body, "messages": messages}

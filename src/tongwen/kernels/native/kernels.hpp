@@ -3,11 +3,12 @@
 
 #include "attention.hpp"
 #include "elementwise.hpp"
+#include "experts.hpp"
 #include "linear.hpp"
 #include "reduce.hpp"
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, rope, attention, statistics}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, add_gated, experts, swiglu, rope, attention, statistics}; }
 }  // namespace
 }  // namespace tongwen

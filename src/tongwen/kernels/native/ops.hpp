@@ -84,6 +84,42 @@ struct Add {
   int64_t count;
 };
 
+// out = a + sigmoid(score) * b, one score a row
+struct AddGated {
+  const float *a, *b, *scores;
+  float* out;
+  int rows, columns;
+};
+
+// Which rows each expert works on (`kernels/moe.py`): pairs of a row and an expert, by expert.
+struct Route {
+  const float* logits;
+  int rows, experts, top_k;
+  bool renormalize;
+  int32_t* chosen;  // [rows, top_k]: the experts of each row, the most probable first
+  float* ranked;    // their probabilities
+  int64_t* pair_rows;
+  float* weights;
+  int64_t* counts;  // pairs of each expert
+};
+
+// One matrix of each of several experts.
+struct Matrices {
+  Format format;
+  const uint8_t* const* panels;
+  size_t panel_bytes;
+};
+
+// out[row] = sum over its pairs, experts ascending, of weight * down(silu(gate(x)) * up(x))
+struct Experts {
+  const float* x;
+  int rows, columns, hidden, count, pairs;
+  Matrices gate, up, down;  // gate and up share one form of `x`
+  const int64_t *pair_rows, *counts;
+  const float* weights;
+  float* out;
+};
+
 // out = silu(gate) * up
 struct SwiGLU {
   const float *gate, *up;
@@ -134,6 +170,8 @@ struct Kernels {
   void (*linear)(const Linear&, Team&);
   void (*dense)(const Dense&, Team&);
   void (*add)(const Add&, Team&);
+  void (*add_gated)(const AddGated&, Team&);
+  void (*experts)(const Experts&, Team&);
   void (*swiglu)(const SwiGLU&, Team&);
   void (*rope)(const Rope&, Team&);
   void (*attention)(const Attention&, Team&);

@@ -11,6 +11,7 @@
 #endif
 
 #include "pack.hpp"
+#include "routing.hpp"
 
 namespace tongwen {
 namespace {
@@ -73,6 +74,9 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Linear& op) { kernels.linear(op, team); }
     void operator()(const Dense& op) { kernels.dense(op, team); }
     void operator()(const Add& op) { kernels.add(op, team); }
+    void operator()(const AddGated& op) { kernels.add_gated(op, team); }
+    void operator()(const Route& op) { route(op, team); }
+    void operator()(const Experts& op) { kernels.experts(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }
     void operator()(const Attention& op) { kernels.attention(op, team); }
@@ -82,6 +86,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
+  if (const Experts* experts = std::get_if<Experts>(&operation)) pool_.reserve(experts->pairs, experts->columns + experts->hidden);
 }
 
 void Machine::record() {

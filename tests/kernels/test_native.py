@@ -13,10 +13,9 @@ from tongwen.kernels.machine import (
     FORMATS,
     Machine,
     Packed,
-    Ring,
-    aligned_bytes,
     instruction_sets,
 )
+from tongwen.kernels.memory import Ring, aligned_bytes
 from tongwen.kernels.rope import rotate
 from tongwen.quant.format import format_named
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tongwen.kernels.machine import FORMATS, PANEL_ROWS, STORED, Machine, Packed, aligned_bytes
+from tongwen.kernels.machine import FORMATS, PANEL_ROWS, STORED, Machine, Packed
+from tongwen.kernels.memory import aligned_bytes
 from tongwen.quant.format import format_named
 
 native = pytest.importorskip("tongwen.kernels._native", reason="no native kernels were built")

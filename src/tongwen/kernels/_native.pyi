@@ -37,6 +37,23 @@ class Machine:
     ) -> None: ...
     def norm(self, x: int, weight: int, out: int, rows: int, columns: int, eps: float) -> None: ...
     def add(self, a: int, b: int, out: int, count: int) -> None: ...
+    def add_gated(self, a: int, b: int, scores: int, out: int, rows: int, columns: int) -> None: ...
+    def route(self, *arguments: int) -> None: ...
+    def experts(
+        self,
+        x: int,
+        rows: int,
+        columns: int,
+        hidden: int,
+        count: int,
+        pairs: int,
+        formats: Sequence[int],
+        panels: Sequence[int],
+        pair_rows: int,
+        counts: int,
+        weights: int,
+        out: int,
+    ) -> None: ...
     def swiglu(
         self, gate: int, up: int, stride: int, out: int, rows: int, columns: int
     ) -> None: ...

@@ -9,10 +9,8 @@ built them.
 import contextlib
 import functools
 import logging
-import mmap
 import os
 import platform
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -24,6 +22,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tongwen.errors import ConfigError
+from tongwen.kernels.memory import Ring
 from tongwen.kernels.sampling import CHOSEN, ROW
 
 _X86 = ("avx512", "avx2", "portable")
@@ -41,12 +40,6 @@ STORED = (*FORMATS, "F32", "F16")
 PANEL_ROWS = 64
 """Rows of a matrix that lie together."""
 
-ALIGNMENT = 64
-"""Bytes; panels begin at a cache line."""
-
-SLACK = 8_192
-"""Bytes after the last panel that prefetches may touch."""
-
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +50,28 @@ class Packed(NamedTuple):
     panels: UInt8[Tensor, " bytes"]
     rows: int
     columns: int
+
+
+class Stacked(NamedTuple):
+    """The same matrix of every expert, in panels."""
+
+    format: int
+    addresses: Int[Tensor, " experts"]
+    """Of the panels, as the kernels read them."""
+
+    rows: int
+    columns: int
+    weights: tuple[Packed, ...]
+    """Keep the panels where they are."""
+
+
+def stacked(weights: Sequence[Packed]) -> Stacked:
+    """One matrix of each expert; all have one format and one shape."""
+    format, _, rows, columns = weights[0]
+    alike = all((w.format, w.rows, w.columns) == (format, rows, columns) for w in weights)
+    assert alike, "experts differ in a matrix's format or shape"
+    addresses = torch.tensor([weight.panels.data_ptr() for weight in weights])
+    return Stacked(format, addresses, rows, columns, tuple(weights))
 
 
 class Machine:
@@ -203,6 +218,61 @@ class Machine:
         self._machine.add(a.data_ptr(), b.data_ptr(), out.data_ptr(), a.numel())
         return out
 
+    def add_gated(
+        self,
+        a: Float[Tensor, "tokens dim"],
+        b: Float[Tensor, "tokens dim"],
+        scores: Float[Tensor, "tokens 1"],
+    ) -> Float[Tensor, "tokens dim"]:
+        """`add_gated`."""
+        out = self.empty(*a.shape)
+        self._machine.add_gated(
+            a.data_ptr(), b.data_ptr(), scores.data_ptr(), out.data_ptr(), *a.shape
+        )
+        return out
+
+    def route(
+        self, logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool
+    ) -> tuple[Int[Tensor, " pairs"], Float[Tensor, " pairs"], Int[Tensor, " experts"]]:
+        """`route`: rows, weights and counts."""
+        tokens, experts = logits.shape
+        chosen, ranked = self.empty(tokens, top_k), self.empty(tokens, top_k)
+        rows, weights = self._integers(tokens * top_k), self.empty(tokens * top_k)
+        counts = self._integers(experts)
+        self._machine.route(
+            logits.data_ptr(), tokens, experts, top_k, renormalize, chosen.data_ptr(),
+            ranked.data_ptr(), rows.data_ptr(), weights.data_ptr(), counts.data_ptr(),
+        )  # fmt: skip
+        return rows, weights, counts
+
+    def experts(
+        self,
+        x: Float[Tensor, "tokens dim"],
+        matrices: tuple[Stacked, Stacked, Stacked],
+        *,
+        rows: Int[Tensor, " pairs"],
+        weights: Float[Tensor, " pairs"],
+        counts: Int[Tensor, " experts"],
+    ) -> Float[Tensor, "tokens dim"]:
+        """What its experts say to each token, weighted; summed in the order of their ids.
+
+        Args:
+            x: What they are told.
+            matrices: Gate, up and down; gate and up want `x` in one form.
+            rows: The token of each pair, experts ascending.
+            weights: Of each pair.
+            counts: Pairs of each expert.
+        """
+        gate, _, down = matrices
+        out = self.empty(*x.shape)
+        self._machine.experts(
+            x.data_ptr(), *x.shape, down.columns, len(gate.addresses), len(rows),
+            [matrix.format for matrix in matrices],
+            [matrix.addresses.data_ptr() for matrix in matrices],
+            rows.data_ptr(), counts.data_ptr(), weights.data_ptr(), out.data_ptr(),
+        )  # fmt: skip
+        return out
+
     def swiglu(
         self, gate: Float[Tensor, "tokens ffn"], up: Float[Tensor, "tokens ffn"]
     ) -> Float[Tensor, "tokens ffn"]:
@@ -293,40 +363,13 @@ class Machine:
         ring: Ring | None = getattr(self._local, "ring", None)
         return torch.empty(*shape) if ring is None else ring.empty(*shape)
 
-    def record(self, ring: "Ring") -> "Recording":
+    def _integers(self, count: int) -> Int[Tensor, " count"]:
+        """Likewise, of whole numbers."""
+        return self.empty(2 * count).view(torch.int64)
+
+    def record(self, ring: Ring) -> "Recording":
         """Record what is performed within the `with` block; results live in `ring`."""
         return Recording(self, ring)
-
-
-class Ring:
-    """Memory that is handed out in turn, and again when all has been.
-
-    A recorded step's results must stay where they are for as long as it may be replayed, but each
-    is read only shortly after it is written: a ring of a few blocks' worth holds them all.
-    """
-
-    def __init__(self, num_values: int) -> None:
-        self._values = torch.empty(num_values + ALIGNMENT)
-        self._next, self._end = 0, len(self._values)
-
-    def begin(self, num_values: int) -> None:
-        """Hand out the first `num_values` only, from the start: what was handed out is done with.
-
-        A step of few rows then stays in the memory that it needs, which others have touched before.
-        """
-        self._next, self._end = 0, min(num_values + ALIGNMENT, len(self._values))
-
-    def empty(self, *shape: int) -> Tensor:
-        """The next piece."""
-        count = 1
-        for size in shape:
-            count *= size
-        assert count <= self._end, "a result is larger than the ring"
-        if self._next + count > self._end:
-            self._next = 0
-        piece = self._values[self._next : self._next + count].view(shape)
-        self._next += -(-count // 16) * 16
-        return piece
 
 
 class Recording:
@@ -360,21 +403,6 @@ class Recording:
     def replay(self) -> None:
         """Perform the step again, on what its inputs hold now."""
         self._machine._machine.replay(self._program)
-
-
-def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:
-    """Memory for panels, beginning at a cache line."""
-    whole = torch.empty(count + ALIGNMENT + SLACK, dtype=torch.uint8)
-    offset = -whole.data_ptr() % ALIGNMENT
-    return whole[offset : offset + count]
-
-
-def untouched_zeros(count: int) -> UInt8[Tensor, " bytes"]:
-    """Zeros that take no memory before they are written to, beginning at a page."""
-    if sys.platform == "win32":
-        return torch.zeros(count, dtype=torch.uint8)
-    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return torch.frombuffer(mmap.mmap(-1, count, flags=private), dtype=torch.uint8)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tongwen.kernels.machine import native_for
+
 
 class Routing(NamedTuple):
     """Which tokens each expert works on; pairs of a token and an expert, grouped by expert."""
@@ -29,6 +31,8 @@ def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormaliz
         renormalize: Whether the chosen probabilities are scaled to sum to one.  Qwen2-57B-A14B
             does not (`norm_topk_prob` false).
     """
+    if (native := native_for(router_logits)) is not None:
+        return Routing(*native.route(router_logits.contiguous(), top_k, renormalize))
     probs = router_logits.softmax(-1)
     ranked, experts = probs.sort(dim=-1, descending=True, stable=True)
     ranked, experts = ranked[:, :top_k], experts[:, :top_k]
@@ -40,6 +44,16 @@ def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormaliz
         weights=ranked.flatten()[order],
         counts=torch.bincount(experts.flatten(), minlength=probs.shape[-1]),
     )
+
+
+def add_gated(
+    x: Float[Tensor, "tokens dim"], y: Float[Tensor, "tokens dim"], score: Float[Tensor, "tokens 1"]
+) -> Float[Tensor, "tokens dim"]:
+    """`x + sigmoid(score) * y`: how the shared expert joins the routed ones."""
+    whole = x.is_contiguous() and y.is_contiguous() and x.shape[1] % 32 == 0
+    if whole and (native := native_for(x, y, score)) is not None:
+        return native.add_gated(x, y, score.contiguous())
+    return x + open_gate(score) * y
 
 
 def open_gate(score: Float[Tensor, "*tokens 1"]) -> Float[Tensor, "*tokens 1"]:

@@ -35,6 +35,17 @@ class DecidingLinear(Linear):
         return dense(x, self.weight)
 
 
+class Router(DecidingLinear):
+    """One score for each expert, in float32 at least."""
+
+    def forward(
+        self, x: Float[Tensor, "tokens in"], stream: Stream
+    ) -> Float[Tensor, "tokens experts"]:
+        """Score each row of `x`."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return dense(x.to(wide), self.weight.to(wide))
+
+
 class Embedding(nn.Module):
     """One row of `weight` for each token id."""
 

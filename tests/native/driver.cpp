@@ -286,6 +286,41 @@ void try_products(const Kernels& kernels, Threads& threads) {
   check_products_twin(std::move(products), x, out, rows);
 }
 
+// ---- log-probabilities -----------------------------------------------------------------------------
+
+// From a few logits at a time as from all of them.
+void try_score(const Kernels& kernels, Threads& threads) {
+  const int rows = one_of({0, 1, 3, 4, 5, any(1, 70)}), columns = 32 * any(1, 4);
+  const int vocabulary = one_of({any(1, 700), kScoredLogits, 2 * kScoredLogits + any(1, 700)});
+  const Format format = one_of({Format::kQ8_0, Format::kQ4_0, Format::kBF16});
+  what = std::string(kernels.name) + " score, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", vocabulary " +
+         std::to_string(vocabulary) + ", format " + std::to_string(static_cast<int>(format));
+  Products head{&kernels, threads, columns, columns, {}, {{}}};
+  head.weights.push_back(weights_of(format, vocabulary, columns, threads));
+  std::vector<float> x = floats(static_cast<size_t>(rows) * columns);
+  if (rows && any(0, 3) == 0) x[any(0, rows * columns - 1)] = kNaN;
+  std::vector<int64_t> targets(rows);
+  for (int64_t& target : targets) target = any(0, vocabulary - 1);
+  std::vector<float> part(static_cast<size_t>(rows) * kScoredLogits);
+  std::vector<Statistics> found(rows);
+  std::vector<double> chosen(rows);
+  const Weights& w = head.weights[0];
+  Score op{{x.data(), columns, rows, columns, 1, {}}, targets.data(), found.data(), chosen.data()};
+  op.head.segments[0] = {format, w.panels.get(), w.panel_bytes(), vocabulary, nullptr, part.data(), kScoredLogits};
+  threads.run(rows, columns, [&](Team& team) { kernels.score(op, team); });
+  const std::vector<float> logits = head.run(x.data(), rows);
+  for (int row = 0; row < rows; ++row) {
+    const float* all = &logits[static_cast<size_t>(row) * vocabulary];
+    std::vector<float> maxima((vocabulary + kSpan - 1) / kSpan);
+    Statistics whole;
+    kernels.statistics(all, vocabulary, 1.f, maxima.data(), &whole);
+    check(found[row].is_finite == whole.is_finite, "a row that is not finite is hidden");
+    if (!whole.is_finite) continue;
+    check(found[row].largest == whole.largest && found[row].sum == whole.sum, "bits differ from those of all logits");
+    check(chosen[row] == all[targets[row]], "another token's logit");
+  }
+}
+
 // ---- attention -------------------------------------------------------------------------------------
 
 // Requests whose blocks lie scattered in one cache full of NaN.
@@ -662,6 +697,7 @@ int main(int count, char** arguments) {
       try_attention(*each, threads);
       try_rows(*each, threads);
       try_experts(*each, threads);
+      try_score(*each, threads);
     }
     try_route(threads);
     for (const char* most : {"portable", "avx2", "avx512", "neon"}) try_replay(most, workers);

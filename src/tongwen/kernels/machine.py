@@ -40,6 +40,9 @@ STORED = (*FORMATS, "F32", "F16")
 PANEL_ROWS = 64
 """Rows of a matrix that lie together."""
 
+SCORED_ROWS = 512
+"""Rows that are scored together, sharing one reading of the head: 512 x 4096 float32 are 8 MB."""
+
 log = logging.getLogger(__name__)
 
 
@@ -113,6 +116,12 @@ class Machine:
             torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
         )
 
+    def _refuse_grad(self, x: Tensor) -> None:
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise RuntimeError(
+                "packed weights have no backward; train with `weights` bf16 or float32"
+            )
+
     # ---- weights
 
     def packed_bytes(self, format: str, rows: int, columns: int) -> int:
@@ -160,9 +169,7 @@ class Machine:
         """Rows of a packed embedding."""
         if token_ids.dtype != torch.long or not token_ids.is_contiguous():
             token_ids = token_ids.long().contiguous()
-        low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
-        if low < 0 or high >= weight.rows:
-            raise IndexError(f"token ids {low} to {high} in a table of {weight.rows} rows")
+        _check_ids(token_ids, weight.rows)
         out = self.empty(len(token_ids), weight.columns)
         self._machine.embed(
             weight.format, weight.panels.data_ptr(), weight.columns, weight.rows,
@@ -178,10 +185,7 @@ class Machine:
     ) -> list[Float[Tensor, "tokens out"]]:
         """Products of one input with several packed weights; it is quantized once."""
         tokens, columns = x.shape
-        if torch.is_grad_enabled() and x.requires_grad:
-            raise RuntimeError(
-                "packed weights have no backward; train with `weights` bf16 or float32"
-            )
+        self._refuse_grad(x)
         if x.stride(1) != 1:
             x = x.contiguous()
         whole = self.empty(tokens, sum(weight.rows for weight in weights))
@@ -356,6 +360,31 @@ class Machine:
         self._machine.logsumexp(logits.data_ptr(), logits.stride(0), *logits.shape, out.data_ptr())
         return out
 
+    def logprobs(
+        self,
+        hidden: Float[Tensor, "rows dim"],
+        head: Packed,
+        targets: Int[Tensor, " rows"],
+    ) -> Float[Tensor, " rows"]:
+        """Natural-log probability of each target under its row's logits.
+
+        Equal bit for bit to what `sample` and `logsumexp` make of all logits, of which only some
+        thousands a row are there at a time; NaN where a row's are not finite.
+        """
+        self._refuse_grad(hidden)
+        hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
+        targets = targets.long().contiguous()
+        _check_ids(targets, head.rows)
+        out = torch.empty(len(hidden))
+        logits = torch.empty(min(len(hidden), SCORED_ROWS), self._library.scored_logits)
+        parts = (x.split(SCORED_ROWS) for x in (hidden, targets, out))
+        for x, wanted, found in zip(*parts, strict=True):
+            self._machine.score(
+                x.data_ptr(), x.stride(0), *x.shape, head.format, head.panels.data_ptr(),
+                head.rows, wanted.data_ptr(), logits.data_ptr(), found.data_ptr(),
+            )  # fmt: skip
+        return out
+
     # ---- capture and replay
 
     def empty(self, *shape: int) -> Tensor:
@@ -403,6 +432,13 @@ class Recording:
     def replay(self) -> None:
         """Perform the step again, on what its inputs hold now."""
         self._machine._machine.replay(self._program)
+
+
+def _check_ids(token_ids: Int[Tensor, " tokens"], num_rows: int) -> None:
+    """Refuse ids that no row stands for: the kernels would read beyond the table."""
+    low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
+    if low < 0 or high >= num_rows:
+        raise IndexError(f"token ids {low} to {high} in a table of {num_rows} rows")
 
 
 @contextlib.contextmanager

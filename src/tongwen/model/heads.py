@@ -48,6 +48,15 @@ class PackedLanguageHead(LanguageHead):
         """Logits in float32."""
         return self.machine.linear(hidden, [self.packed], [None])[0]
 
+    def logprobs(
+        self,
+        hidden: Float[Tensor, "rows dim"],
+        targets: Int[Tensor, " rows"],
+        stream: Stream,
+    ) -> Float[Tensor, " rows"]:
+        """Natural-log probability of each target, from some thousands of logits at a time."""
+        return self.machine.logprobs(hidden, self.packed, targets)
+
 
 class RewardHead(nn.Module):
     """One number for each row: `score.weight` of `Qwen2ForSequenceClassification`."""

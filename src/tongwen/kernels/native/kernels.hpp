@@ -6,9 +6,10 @@
 #include "experts.hpp"
 #include "linear.hpp"
 #include "reduce.hpp"
+#include "score.hpp"
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, add_gated, experts, swiglu, rope, attention, statistics}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, add_gated, experts, swiglu, rope, attention, score, statistics}; }
 }  // namespace
 }  // namespace tongwen

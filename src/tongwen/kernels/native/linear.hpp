@@ -406,19 +406,23 @@ void segment_panel(const Linear& op, const Segment& segment, int index, const ui
     for (int i = 0; i < count; ++i) out[m * segment.out_stride + i] += segment.bias[first + i];
 }
 
+// The input as the products want it, in scratch.
+const uint8_t* prepare_rows(const Linear& op, Team& team) {
+  const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;
+  if (op.rows <= kTileRows) {  // each thread quantizes for itself: no barrier
+    prepare(op.x, op.x_stride, op.rows, op.columns, 0, op.rows, team.local);
+    return team.local;
+  }
+  const int tiles = (op.rows + kTileRows - 1) / kTileRows;
+  for (int tile; (tile = team.take()) < tiles;)
+    prepare(op.x, op.x_stride, op.rows, op.columns, tile * kTileRows, smaller(op.rows, (tile + 1) * kTileRows), team.common);
+  team.wait();
+  return team.common;
+}
+
 void linear(const Linear& op, Team& team) {
   if (op.rows == 0) return;  // a step that ends within a prompt wants no logits
-  const bool alone = op.rows <= kTileRows;  // then each thread quantizes for itself: no barrier
-  uint8_t* activations = alone ? team.local : team.common;
-  const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;
-  if (alone) {
-    prepare(op.x, op.x_stride, op.rows, op.columns, 0, op.rows, activations);
-  } else {
-    const int tiles = (op.rows + kTileRows - 1) / kTileRows;
-    for (int tile; (tile = team.take()) < tiles;)
-      prepare(op.x, op.x_stride, op.rows, op.columns, tile * kTileRows, smaller(op.rows, (tile + 1) * kTileRows), activations);
-    team.wait();
-  }
+  const uint8_t* activations = prepare_rows(op, team);
   uint8_t* unpacked = team.local + team.local_activations;
   float* spill = reinterpret_cast<float*>(unpacked + kUnpackedBytes);
   int total = 0;

@@ -66,6 +66,15 @@ void linear(Machine& machine, Address x, int64_t stride, int rows, int columns, 
   perform(machine, op);
 }
 
+void score(Machine& machine, Address x, int64_t stride, int rows, int columns, int format, Address panels, int vocabulary, Address targets,
+           Address logits, Address out) {
+  const Format f = format_of(format);
+  Linear head{at<float>(x), stride, rows, columns, 1, {}};
+  head.segments[0] = {f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), vocabulary, nullptr, at<float>(logits), kScoredLogits};
+  nb::gil_scoped_release release;
+  machine.score(head, at<int64_t>(targets), at<float>(out));
+}
+
 Matrices matrices_of(int format, Address panels, int columns) {
   const Format f = format_of(format);
   return {f, at<const uint8_t*>(panels), layout_of(f).panel_bytes(columns)};
@@ -88,6 +97,7 @@ NB_MODULE(_native, m) {
   m.attr("sample_row_bytes") = sizeof(SampleRow);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
   m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
+  m.attr("scored_logits") = kScoredLogits;
   m.attr("layout_version") = kLayoutVersion;
   m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
@@ -108,6 +118,7 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              machine.logsumexp(at<float>(logits), stride, rows, vocabulary, at<double>(out));
            })
+      .def("score", &score)
       .def("pack", &pack)
       .def("embed", &embed)
       .def("linear", &linear)

@@ -155,11 +155,21 @@ struct Attention {
 
 constexpr int kSpan = 256;  // logits whose largest is kept
 
-// What one pass over a row of logits finds.
+// What one pass over a row of logits finds, or has found so far.
 struct Statistics {
-  float largest;
-  double sum;  // of exp(scale * (x - largest))
-  bool is_finite;
+  float largest = -3.40282347e38f;
+  double sum = 0;  // of exp(scale * (x - largest))
+  bool is_finite = true;
+};
+
+constexpr int kScoredLogits = 16 * kSpan;  // of a row, that are there at a time
+
+// Log-probabilities of one target a row.
+struct Score {
+  Linear head;  // one segment; its `out` holds [rows, kScoredLogits]
+  const int64_t* targets;
+  Statistics* found;  // of each row
+  double* chosen;     // each target's logit
 };
 
 // The kernels of one instruction set.
@@ -175,7 +185,9 @@ struct Kernels {
   void (*swiglu)(const SwiGLU&, Team&);
   void (*rope)(const Rope&, Team&);
   void (*attention)(const Attention&, Team&);
-  // One row, by one thread: `maxima` gets the largest of each span.
+  void (*score)(const Score&, Team&);
+  // Goes on from `out` with more of a row, by one thread; whole spans but for the row's last.
+  // `maxima` gets the largest of each.
   void (*statistics)(const float* logits, int count, float scale, float* maxima, Statistics* out);
 };
 

@@ -133,6 +133,16 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
   });
 }
 
+void Machine::score(Linear head, const int64_t* targets, float* out) {
+  std::lock_guard<std::mutex> lock(busy_);
+  std::vector<Statistics> found(head.rows);
+  std::vector<double> chosen(head.rows);
+  const Score op{head, targets, found.data(), chosen.data()};
+  pool_.reserve(head.rows, head.columns);
+  pool_.run([&](Team& team) { kernels_.score(op, team); });
+  for (int row = 0; row < head.rows; ++row) out[row] = static_cast<float>(chosen[row] - tongwen::logsumexp(found[row]));
+}
+
 void Machine::pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels) {
   std::lock_guard<std::mutex> lock(busy_);
   const size_t bytes = layout_of(format).panel_bytes(columns);

@@ -1,12 +1,18 @@
 """A mixture's experts in one operation, against one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
-from tongwen.kernels.machine import FORMATS, Machine, Packed, instruction_sets
+from tongwen.kernels.machine import (
+    FORMATS,
+    Machine,
+    Packed,
+    instruction_sets,
+    torch_on_one_thread,
+)
 from tongwen.kernels.memory import aligned_bytes
 from tongwen.kernels.moe import Routing, add_gated, open_gate, route
 from tongwen.model.attention import PackedCausal
@@ -22,6 +28,12 @@ DIM, FFN, NUM_EXPERTS, TOP_K = 256, 288, 5, 2
 MIXED = [(format, format, format) for format in FORMATS]
 MIXED += [("Q4_K", "Q5_0", "Q6_K"), ("Q8_0", "Q4_0", "BF16"), ("BF16", "BF16", "Q4_0")]
 ROUNDED = {"BF16": "BF16", "Q8_0": "Q8_0", "Q4_0": "Q4_0"}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_for_torch() -> Iterator[None]:
+    with torch_on_one_thread():
+        yield
 
 
 @pytest.fixture(params=instruction_sets())
@@ -148,7 +160,7 @@ def test_no_tokens_ask_nobody(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda experts: None, True),
+        (lambda _: None, True),
         (lambda experts: setattr(experts[2], "up_proj", torch.nn.Identity()), False),
         (lambda experts: _repack(experts[4], "down_proj", "Q8_0", DIM, FFN), False),
         (lambda experts: [_repack(e, "up_proj", "BF16", FFN, DIM) for e in experts], False),

@@ -6,15 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tongwen.kernels.machine import (
-    FORMATS,
-    Machine,
-    Packed,
-    instruction_sets,
-    torch_on_one_thread,
-)
+from tongwen.kernels.machine import Machine, instruction_sets, torch_on_one_thread
 from tongwen.kernels.memory import aligned_bytes
 from tongwen.kernels.moe import Routing, add_gated, open_gate, route
+from tongwen.kernels.panels import FORMATS, Packed
 from tongwen.model.attention import PackedCausal
 from tongwen.model.config import Qwen2Config
 from tongwen.model.linear import PackedLinear
@@ -209,12 +204,14 @@ def test_a_router_that_is_not_finite_gives_weights_that_are_not(
 
 def test_a_gated_sum_equals_its_twin(machine: Machine) -> None:
     torch.manual_seed(5)
-    x, y = torch.randn(2, 7, 96).unbind()
-    scores = torch.tensor([-1e4, -100.0, -1.0, 0.0, 3.0, 100.0, torch.nan]).unsqueeze(1)
+    x, y = torch.randn(2, 9, 96).unbind()
+    scores = torch.tensor([-1e4, -100.0, -1.0, 0.0, 3.0, 100.0, torch.nan, torch.inf, -torch.inf])
+    scores = scores.unsqueeze(1)
     found = machine.add_gated(x, y, scores)
     expected = x.double() + open_gate(scores.double()) * y
     torch.testing.assert_close(found.double(), expected, rtol=2**-22, atol=2**-22, equal_nan=True)
     assert torch.equal(found[0], x[0])
+    assert found[6:].isnan().all(), "a gate that is not finite is not hidden"
     assert torch.equal(machine.add_gated(x[3:4], y[3:4], scores[3:4]), found[3:4])
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tongwen.kernels.machine import SCORED_ROWS, Machine, Packed, instruction_sets
+from tongwen.kernels.machine import SCORED_ROWS, Machine, instruction_sets
 from tongwen.kernels.memory import aligned_bytes
+from tongwen.kernels.panels import Packed
 from tongwen.model.heads import PackedLanguageHead
 from tongwen.model.stream import Stream
 from tongwen.quant.format import format_named

@@ -13,14 +13,9 @@ from torch import Tensor, nn
 from tongwen.checkpoint.fit import HEAD_DIMS
 from tongwen.checkpoint.kept import Contents, Kept, Matrix
 from tongwen.checkpoint.mapped import Mapped, Part
-from tongwen.kernels.machine import (
-    FORMATS,
-    PANEL_ROWS,
-    STORED,
-    Machine,
-    Packed,
-)
+from tongwen.kernels.machine import Machine
 from tongwen.kernels.memory import SLACK, aligned_bytes
+from tongwen.kernels.panels import FORMATS, PANEL_ROWS, STORED, Packed
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead, PackedLanguageHead
 from tongwen.model.linear import Embedding, Linear, PackedEmbedding, PackedLinear

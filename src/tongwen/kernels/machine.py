@@ -14,7 +14,6 @@ import platform
 import threading
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from tongwen.errors import ConfigError
 from tongwen.kernels.memory import Ring
+from tongwen.kernels.panels import FORMATS, PANEL_ROWS, STORED, Packed, Stacked
 from tongwen.kernels.sampling import CHOSEN, ROW
 
 _X86 = ("avx512", "avx2", "portable")
@@ -31,50 +31,10 @@ _ARM = ("neon", "portable")
 INSTRUCTION_SETS = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
 """Values of `TONGWEN_ISA` on each kind of processor, the best first: the best that may be used."""
 
-FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
-"""Weight formats with native products, in the order of their numbers."""
-
-STORED = (*FORMATS, "F32", "F16")
-"""Formats that weights may be packed from, likewise."""
-
-PANEL_ROWS = 64
-"""Rows of a matrix that lie together."""
-
 SCORED_ROWS = 512
 """Rows that are scored together, sharing one reading of the head: 512 x 4096 float32 are 8 MB."""
 
 log = logging.getLogger(__name__)
-
-
-class Packed(NamedTuple):
-    """A weight matrix in panels, as the kernels read it (`native/formats.hpp`)."""
-
-    format: int
-    panels: UInt8[Tensor, " bytes"]
-    rows: int
-    columns: int
-
-
-class Stacked(NamedTuple):
-    """The same matrix of every expert, in panels."""
-
-    format: int
-    addresses: Int[Tensor, " experts"]
-    """Of the panels, as the kernels read them."""
-
-    rows: int
-    columns: int
-    weights: tuple[Packed, ...]
-    """Keep the panels where they are."""
-
-
-def stacked(weights: Sequence[Packed]) -> Stacked:
-    """One matrix of each expert; all have one format and one shape."""
-    format, _, rows, columns = weights[0]
-    alike = all((w.format, w.rows, w.columns) == (format, rows, columns) for w in weights)
-    assert alike, "experts differ in a matrix's format or shape"
-    addresses = torch.tensor([weight.panels.data_ptr() for weight in weights])
-    return Stacked(format, addresses, rows, columns, tuple(weights))
 
 
 class Machine:

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.kernels.loss import chunked_logprobs
-from tongwen.kernels.machine import Machine, Packed
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.panels import Packed
 from tongwen.model.stream import Stream
 
 

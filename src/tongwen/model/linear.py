@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.kernels.dense import dense
-from tongwen.kernels.machine import FORMATS, Machine, Packed
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.panels import FORMATS, Packed
 from tongwen.model.stream import Stream
 
 BF16 = FORMATS.index("BF16")

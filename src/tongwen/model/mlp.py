@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tongwen.kernels.machine import stacked
 from tongwen.kernels.mlp import swiglu
 from tongwen.kernels.moe import Routing, add_gated, route
+from tongwen.kernels.panels import stacked
 from tongwen.model.config import Qwen2Config
 from tongwen.model.linear import BF16, DecidingLinear, Linear, PackedLinear, Router, project
 from tongwen.model.stream import Stream

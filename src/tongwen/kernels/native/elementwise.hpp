@@ -139,7 +139,8 @@ void swiglu(const SwiGLU& op, Team& team) {
 void add_gated(const AddGated& op, Team& team) {
   for (int row; (row = team.take()) < op.rows;) {
     const int64_t first = static_cast<int64_t>(row) * op.columns;
-    const Fl open = Simd::allf(static_cast<float>(1 / (1 + __builtin_exp(-static_cast<double>(op.scores[row])))));
+    const double score = op.scores[row];
+    const Fl open = Simd::allf(static_cast<float>(1 / (1 + __builtin_exp(-score)) + 0 * score));  // infinity is not hidden
     for (int i = 0; i < op.columns; i += kLanes)
       Simd::storef(op.out + first + i, Simd::addf(Simd::loadf(op.a + first + i), Simd::mul(open, Simd::loadf(op.b + first + i))));
   }

@@ -191,7 +191,7 @@ def test_natively_tokens_go_where_the_plain_twin_sends_them(
         torch.testing.assert_close(weights, expected.weights, rtol=2**-20, atol=0)
 
 
-@pytest.mark.parametrize("damage", [torch.nan, torch.inf])
+@pytest.mark.parametrize("damage", [torch.nan, torch.inf, -torch.inf])
 def test_a_router_that_is_not_finite_gives_weights_that_are_not(
     machine: Machine, damage: float
 ) -> None:
@@ -200,6 +200,8 @@ def test_a_router_that_is_not_finite_gives_weights_that_are_not(
     rows, weights, counts = machine.route(logits, 2, False)
     assert int(counts.sum()) == len(rows) == 6
     assert weights.isnan().equal(rows == 1)
+    plain = plain_route(logits, 2)
+    assert plain.weights.isnan().equal(plain.rows == 1)
 
 
 def test_a_gated_sum_equals_its_twin(machine: Machine) -> None:

@@ -486,7 +486,7 @@ void try_route(Threads& threads) {
     for (int64_t i = 0, before = -1; i < found.counts[expert]; before = found.rows[pair], ++i, ++pair) {
       check(found.rows[pair] > before && found.rows[pair] < rows, "rows of an expert do not ascend");
       const float* mine = &logits[found.rows[pair] * experts];
-      if (std::any_of(mine, mine + experts, [](float x) { return x != x || x == INFINITY; })) {
+      if (std::any_of(mine, mine + experts, [](float x) { return !std::isfinite(x); })) {
         check(found.weights[pair] != found.weights[pair], "a score that is not finite is hidden");
         continue;
       }

@@ -25,6 +25,9 @@ class Routing(NamedTuple):
 def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool) -> Routing:
     """Send each token to its `top_k` most probable experts; ties go to the lowest id.
 
+    Where a token's logits are not all finite, neither are its weights: an expert whose logit is
+    minus infinity would otherwise be passed over in silence.
+
     Args:
         router_logits: In float32 at least.
         top_k: Experts per token.
@@ -33,7 +36,8 @@ def route(router_logits: Float[Tensor, "tokens experts"], top_k: int, renormaliz
     """
     if (native := native_for(router_logits)) is not None:
         return Routing(*native.route(router_logits.contiguous(), top_k, renormalize))
-    probs = router_logits.softmax(-1)
+    is_finite = router_logits.isfinite().all(-1, keepdim=True)
+    probs = router_logits.softmax(-1).where(is_finite, torch.nan)
     ranked, experts = probs.sort(dim=-1, descending=True, stable=True)
     ranked, experts = ranked[:, :top_k], experts[:, :top_k]
     if renormalize:
@@ -60,6 +64,7 @@ def open_gate(score: Float[Tensor, "*tokens 1"]) -> Float[Tensor, "*tokens 1"]:
     """Sigmoid of a score, the same bits wherever in the tensor a token stands.
 
     torch's `sigmoid` computes the last few elements of a tensor by another formula than the rest;
-    its softmax treats all rows alike, and that of (x, 0) begins with the sigmoid of x.
+    its softmax treats all rows alike, and that of (x, 0) begins with the sigmoid of x.  Of an
+    infinite score it is NaN: a damaged gate is neither open nor shut.
     """
-    return torch.cat((score, torch.zeros_like(score)), dim=-1).softmax(-1)[..., :1]
+    return torch.cat((score, torch.zeros_like(score)), dim=-1).softmax(-1)[..., :1] + 0 * score

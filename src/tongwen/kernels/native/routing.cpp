@@ -6,11 +6,12 @@
 namespace tongwen {
 namespace {
 
-// Softmax in double, rounded to float: the nearest floats whatever the instruction set.
+// Softmax in double, rounded to float: the nearest floats whatever the instruction set.  All are NaN
+// where one logit is not finite.
 void softmax(const float* logits, std::vector<float>& probs) {
   double largest = logits[0], sum = 0;
   for (size_t i = 1; i < probs.size(); ++i) largest = logits[i] > largest ? logits[i] : largest;
-  for (size_t i = 0; i < probs.size(); ++i) sum += std::exp(logits[i] - largest);
+  for (size_t i = 0; i < probs.size(); ++i) sum += std::exp(logits[i] - largest) + 0 * logits[i];
   for (size_t i = 0; i < probs.size(); ++i) probs[i] = static_cast<float>(std::exp(logits[i] - largest) / sum);
 }
 

@@ -13,9 +13,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from tongwen.errors import TongwenError
 from tongwen.server import vllm
+from tongwen.server.anthropic import messages
+from tongwen.server.anthropic.errors import anthropic_error
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
-from tongwen.server.openai import chat, completions, embeddings, models
+from tongwen.server.openai import chat, completions, embeddings, models, responses
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.service import Service
 from tongwen.server.sse import GoneError
@@ -27,11 +29,15 @@ ROUTERS = (
     completions.router,
     embeddings.router,
     models.router,
+    responses.router,
+    messages.router,
     vllm.router,
 )
 """The dialects."""
 
-ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = ()
+ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = (
+    (("/v1/messages",), anthropic_error),
+)
 """How errors are written below these paths; elsewhere as OpenAI does."""
 
 _MISSING = 499  # nobody reads it
@@ -96,6 +102,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     found = _api_error(request, error)
+    found.request_id = request.scope["request_id"]
     body = write_error(request.url.path, found)
     return JSONResponse(body, found.status, dict(found.headers))
 

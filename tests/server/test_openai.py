@@ -107,9 +107,7 @@ def test_a_tool_is_called_and_its_result_is_used(client: openai.OpenAI) -> None:
     assert call.function.name == "get_weather"
     assert "Oslo" in json.loads(call.function.arguments)["city"]
     result = {"role": "tool", "tool_call_id": call.id, "content": "-31 degrees"}
-    second = client.chat.completions.create(
-        messages=[*OSLO, message, result], tools=[WEATHER], **GREEDY
-    )
+    second = client.chat.completions.create(messages=[*OSLO, message, result], **GREEDY)
     assert "31" in (second.choices[0].message.content or "")
 
 
@@ -181,10 +179,10 @@ def test_a_text_is_continued(client: openai.OpenAI) -> None:
 
 
 def test_several_prompts_are_continued_in_order(client: openai.OpenAI) -> None:
-    prompts = ["1, 2, 3, 4,", "Monday, Tuesday,"]
+    prompts = ["The capital of France is", "The capital of Italy is"]
     done = client.completions.create(prompt=prompts, **GREEDY | {"max_tokens": 2})
-    assert "5" in done.choices[0].text
-    assert "Wednesday" in done.choices[1].text
+    assert "Paris" in done.choices[0].text
+    assert "Rome" in done.choices[1].text
 
 
 def test_a_text_may_be_scored_without_an_answer(client: openai.OpenAI) -> None:

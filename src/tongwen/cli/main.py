@@ -25,6 +25,7 @@ from tongwen.version import __version__
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("tongwen.cli.run", "Ask a model, or talk with it."),
     "serve": ("tongwen.cli.serve", "Serve models on a port, for everyone's client."),
+    "batch": ("tongwen.cli.batch", "Answer the rows of an OpenAI batch file."),
     "pull": ("tongwen.cli.pull", "Fetch models."),
     "list": ("tongwen.cli.list", "Print the models on this machine, or all names."),
     "show": ("tongwen.cli.show", "Print what is known of a model."),

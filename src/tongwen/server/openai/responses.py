@@ -167,7 +167,7 @@ class ResponsesRequest(Wire):
 
     def echo(self) -> dict[str, Any]:
         """What an answer repeats of what was asked."""
-        given = self.model_dump(include=_ECHOED, by_alias=True)
+        given = self.model_dump(include=set(_ECHOED), by_alias=True)
         return {
             **given,
             "text": {"format": self.text.format.model_dump(by_alias=True)},

@@ -15,9 +15,10 @@ from tongwen.errors import TongwenError
 from tongwen.server import vllm
 from tongwen.server.anthropic import messages
 from tongwen.server.anthropic.errors import anthropic_error
+from tongwen.server.batch.runner import Batches
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
-from tongwen.server.openai import chat, completions, embeddings, models, responses
+from tongwen.server.openai import batches, chat, completions, embeddings, files, models, responses
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.service import Service
 from tongwen.server.sse import GoneError
@@ -30,6 +31,8 @@ ROUTERS = (
     embeddings.router,
     models.router,
     responses.router,
+    files.router,
+    batches.router,
     messages.router,
     vllm.router,
 )
@@ -57,6 +60,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.batches = Batches(service)
     for router in ROUTERS:
         app.include_router(router)
     for kind in (ApiError, TongwenError, RequestValidationError, HTTPException, GoneError):
@@ -92,11 +96,14 @@ def write_error(path: str, error: ApiError) -> Mapping[str, Any]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    batches: Batches = app.state.batches
     watch = asyncio.create_task(service.pool.keep_watch())
     try:
+        await batches.resume()
         yield
     finally:
         watch.cancel()
+        await batches.close()
         await service.pool.close()
 
 

@@ -7,7 +7,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +143,17 @@ def survey(path: Path) -> Survey:
     return Survey(total, faults, repeated, frozenset(lines))
 
 
-async def answer_row(service: Service, manner: Manner, row: Row) -> dict[str, Any]:
+async def answer_row(
+    service: Service, manner: Manner, row: Row, may_wait: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
     """The line that answers a row; where it cannot be answered, the one that says why.
 
-    A row that may not be asked at this moment, for its key or for the load, waits.
+    A row that may not be asked at this moment, for its key or for the load, waits, as long as
+    `may_wait` says so.
     """
     while True:
         status, body, wait_s = await _ask(service, manner, row)
-        if wait_s is None:
+        if wait_s is None or not may_wait():
             break
         await asyncio.sleep(wait_s)
     response = {"status_code": status, "request_id": secrets.token_hex(16), "body": body}
@@ -166,6 +169,8 @@ async def _ask(
         if row.body.get("stream"):
             raise invalid("stream", "`stream`: a row is answered whole")
         body = endpoint.request.model_validate(row.body)
+        later, salt = row.body.get("priority") or 0, row.body.get("cache_salt")
+        manner = replace(manner, priority=manner.priority + later, salt=salt)
         return 200, await endpoint.complete(service, manner, body), None
     except ValidationError as error:
         told = refusal(error)

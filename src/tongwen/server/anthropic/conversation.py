@@ -58,8 +58,8 @@ def _kind(block: object) -> str:
     kind = block.get("type") if isinstance(block, Mapping) else getattr(block, "type", None)
     if kind in _SERVED:
         return str(kind)
-    if kind in _UNSERVED:
-        raise unsupported(str(kind), _UNSERVED[kind])
+    if isinstance(kind, str) and kind in _UNSERVED:
+        raise unsupported(kind, _UNSERVED[kind])
     raise invalid("messages", f"a block has the type `{kind}`; served are {', '.join(_SERVED)}")
 
 

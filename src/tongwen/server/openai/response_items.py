@@ -22,8 +22,8 @@ Status = Literal["in_progress", "completed", "incomplete"]
 
 def _kind_of_part(part: object) -> str:
     kind = _named(part)
-    if kind in _UNSERVED_PARTS:
-        raise unsupported(str(kind), _UNSERVED_PARTS[kind])
+    if isinstance(kind, str) and kind in _UNSERVED_PARTS:
+        raise unsupported(kind, _UNSERVED_PARTS[kind])
     if kind not in _PARTS:
         raise invalid("input", f"a part has the type `{kind}`; served are {', '.join(_PARTS)}")
     return "refusal" if kind == "refusal" else "text"
@@ -33,8 +33,8 @@ def _kind_of_item(item: object) -> str:
     kind = _named(item)
     if kind is None and (not isinstance(item, Mapping) or "role" in item):
         return "message"  # the type may be left out
-    if kind in _UNSERVED_ITEMS:
-        raise unsupported(str(kind), _UNSERVED_ITEMS[kind])
+    if isinstance(kind, str) and kind in _UNSERVED_ITEMS:
+        raise unsupported(kind, _UNSERVED_ITEMS[kind])
     if kind not in _ITEMS:
         raise invalid("input", f"an item has the type `{kind}`; served are {', '.join(_ITEMS)}")
     return str(kind)

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 
 import anthropic
 import httpx
 import pytest
-from tests.server.conftest import REAL
+from tests.server.conftest import REAL, serving
+
+from tongwen.server.config import KeyEntry, ModelEntry, ServeConfig
 
 WEATHER = {
     "name": "get_weather",
@@ -244,3 +248,20 @@ def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match="4096"):
         ask(client, "long " * 5000)
+
+
+def test_the_key_is_looked_for_where_the_client_puts_it(tiny_model: Path, tmp_path: Path) -> None:
+    key = KeyEntry(name="ada", sha256=sha256(b"secret").hexdigest())
+    entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=512)
+    config = ServeConfig(models=(entry,), port=0, keys=(key,))
+    turns = [{"role": "user", "content": "hi"}]
+    with serving(config, tmp_path) as url:
+        with anthropic.Anthropic(base_url=url, api_key="secret", max_retries=0) as client:
+            assert client.messages.count_tokens(model="tiny", messages=turns).input_tokens > 0
+        with (
+            anthropic.Anthropic(base_url=url, api_key="guessed", max_retries=0) as client,
+            pytest.raises(anthropic.AuthenticationError) as caught,
+        ):
+            client.messages.count_tokens(model="tiny", messages=turns)
+        assert caught.value.body["error"]["type"] == "authentication_error"
+        assert caught.value.body["request_id"] == caught.value.request_id

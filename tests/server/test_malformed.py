@@ -8,11 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-STRANGE: list[Any] = [
-    *(None, True, -1, 0, 2**70, 1e308, "", "x", "<|im_end|>", "\x00"),
-    *([], {}, [None], [[]], {"type": "x"}, {"type": "text"}),
-    *([{"type": "image"}], [{"role": "user"}]),
-]
+STRANGE: list[Any] = [None, True, -1, 2**70, 1e308, "\x00", [], {}, [None], {"type": "x"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 FUNCTION = {"name": "f", "description": "d", "parameters": SCHEMA}
 BODIES: dict[str, dict[str, Any]] = {
@@ -92,7 +88,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "stop": ["q"],
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}},
     },
-    "/v1/embeddings": {"model": "tiny", "input": ["a", [1, 2]][:1], "dimensions": 4},
+    "/v1/embeddings": {"model": "tiny", "input": ["a"], "dimensions": 4},
     "/v1/batches": {
         "input_file_id": "file-0",
         "endpoint": "/v1/responses",
@@ -136,6 +132,13 @@ def check(url: str, answer: httpx.Response, what: object) -> None:
         assert {"type", "code", "param"} <= told["error"].keys(), what
 
 
+@pytest.mark.parametrize("url", [url for url in BODIES if url != "/v1/batches"])
+def test_what_is_changed_was_good(tiny_url: str, url: str) -> None:
+    answer = httpx.post(f"{tiny_url}{url}", json=BODIES[url], timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("url", BODIES)
 def test_whatever_is_wrong_is_refused_in_the_dialects_shape(tiny_url: str, url: str) -> None:
     with httpx.Client(base_url=tiny_url, timeout=30) as client:

@@ -83,6 +83,7 @@ async def run_file(
 
     Raises:
         RequestError: Two rows have one `custom_id`, or the output is that of another file.
+        TongwenError: The model cannot be loaded.
         CapacityError: The disk is full.
     """
     found = survey(source)
@@ -92,6 +93,8 @@ async def run_file(
     with Output(target) as output:
         _check_same(found, output, source)
         done = frozenset(output.ids)
+        if len(done) < found.total:
+            await service.pool.get(model)  # fails once, here, and not with every row
         progress = Progress(total=found.total, before=len(done), begun=time.monotonic())
 
         def write(line: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of that model as `tiny`."""
-    entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=2048)
+    entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=512)
     config = ServeConfig(models=(entry,), port=0)
     with serving(config, tmp_path_factory.mktemp("home")) as url:
         yield url

@@ -3,10 +3,14 @@
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.server.conftest import serving
+
+from tongwen.server.config import ModelEntry, ServeConfig
 
 STRANGE: list[Any] = [None, True, -1, 2**70, 1e308, "\x00", [], {}, [None], {"type": "x"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -77,6 +81,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "stop": ["q"],
         "n": 2,
         "seed": 3,
+        "temperature": 0.7,
         "stream_options": {"include_usage": True},
     },
     "/v1/completions": {
@@ -96,6 +101,15 @@ BODIES: dict[str, dict[str, Any]] = {
         "metadata": {"a": "b"},
     },
 }
+
+
+@pytest.fixture(scope="module")
+def roomy_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of a model whose context holds a conversation with tools."""
+    entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=2048)
+    config = ServeConfig(models=(entry,), port=0)
+    with serving(config, tmp_path_factory.mktemp("home")) as url:
+        yield url
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -133,15 +147,15 @@ def check(url: str, answer: httpx.Response, what: object) -> None:
 
 
 @pytest.mark.parametrize("url", [url for url in BODIES if url != "/v1/batches"])
-def test_what_is_changed_was_good(tiny_url: str, url: str) -> None:
-    answer = httpx.post(f"{tiny_url}{url}", json=BODIES[url], timeout=30)
+def test_what_is_changed_was_good(roomy_url: str, url: str) -> None:
+    answer = httpx.post(f"{roomy_url}{url}", json=BODIES[url], timeout=30)
     assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("url", BODIES)
-def test_whatever_is_wrong_is_refused_in_the_dialects_shape(tiny_url: str, url: str) -> None:
-    with httpx.Client(base_url=tiny_url, timeout=30) as client:
+def test_whatever_is_wrong_is_refused_in_the_dialects_shape(roomy_url: str, url: str) -> None:
+    with httpx.Client(base_url=roomy_url, timeout=30) as client:
         for path in places(BODIES[url]):
             for value in STRANGE:
                 body = changed(BODIES[url], path, value)
@@ -164,8 +178,8 @@ def test_whatever_is_wrong_is_refused_in_the_dialects_shape(tiny_url: str, url: 
         json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "\ud800"}]}).encode(),
     ],
 )
-def test_what_is_no_body_is_refused(tiny_url: str, url: str, body: bytes) -> None:
-    answer = httpx.post(f"{tiny_url}{url}", content=body)
+def test_what_is_no_body_is_refused(roomy_url: str, url: str, body: bytes) -> None:
+    answer = httpx.post(f"{roomy_url}{url}", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
 
@@ -187,14 +201,14 @@ def test_what_is_no_body_is_refused(tiny_url: str, url: str, body: bytes) -> Non
         ),
     ],
 )
-def test_what_is_no_form_is_refused(tiny_url: str, head: str, body: bytes) -> None:
-    answer = httpx.post(f"{tiny_url}/v1/files", content=body, headers={"Content-Type": head})
+def test_what_is_no_form_is_refused(roomy_url: str, head: str, body: bytes) -> None:
+    answer = httpx.post(f"{roomy_url}/v1/files", content=body, headers={"Content-Type": head})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=9999999999999", "after=nobody"])
 @pytest.mark.parametrize("url", ["/v1/files", "/v1/batches"])
-def test_what_is_no_page_is_refused(tiny_url: str, url: str, query: str) -> None:
-    answer = httpx.get(f"{tiny_url}{url}?{query}")
+def test_what_is_no_page_is_refused(roomy_url: str, url: str, query: str) -> None:
+    answer = httpx.get(f"{roomy_url}{url}?{query}")
     assert answer.status_code in (400, 404)

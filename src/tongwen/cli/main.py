@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("tongwen.cli.show", "Print what is known of a model."),
     "rm": ("tongwen.cli.rm", "Delete models."),
     "ps": ("tongwen.cli.ps", "Print the servers that run, and what they hold in memory."),
-    "stop": ("tongwen.cli.stop", "End a server."),
+    "stop": ("tongwen.cli.stop", "End a server; requests that it is answering are finished first."),
     "bench": ("tongwen.cli.bench", "Measure how fast a model runs here."),
     "env": ("tongwen.cli.env", "Print what a bug report needs."),
     "completion": ("tongwen.cli.completion", "Print the script that completes words in a shell."),

@@ -32,7 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rm": ("tongwen.cli.rm", "Delete models."),
     "ps": (
         "tongwen.cli.ps",
-        "Print the servers of this machine and the models that they hold in memory.",
+        "Print the servers of this machine and the models in their memory.",
     ),
     "stop": ("tongwen.cli.stop", "End a server; requests that it is answering are finished first."),
     "bench": ("tongwen.cli.bench", "Measure how fast a model runs here."),

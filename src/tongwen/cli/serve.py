@@ -65,8 +65,8 @@ from tongwen.server.config import DEFAULT_PORT, KeyEntry, ModelEntry, ServeConfi
 def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> None:  # noqa: ANN401
     """Serve models on a port, for everyone's client.
 
-    One port has OpenAI's, Ollama's and Anthropic's APIs, and a page to chat.  Without MODEL and `--config`, every model of the store is served, each loaded when it is first
-    asked for.
+    One port has OpenAI's, Ollama's and Anthropic's APIs, and a page to chat.  Without MODEL and
+    `--config`, every model of the store is served, each loaded when it is first asked for.
     """
     config = _config(models, recipe, options)
     store = open_store()

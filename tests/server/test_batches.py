@@ -127,13 +127,13 @@ def test_a_file_with_a_fault_is_not_run(client: openai.OpenAI) -> None:
 
 
 def test_a_batch_may_be_cancelled(client: openai.OpenAI) -> None:
-    rows = [row(f"row-{place}", max_tokens=400) for place in range(300)]
+    rows = [row(f"row-{place}", max_tokens=50) for place in range(200)]
     batch = begin(client, upload(client, *rows))
     assert client.batches.cancel(batch.id).status == "cancelling"
     done = ended(client, batch.id)
     assert done.status == "cancelled"
     assert done.request_counts is not None
-    assert done.request_counts.completed < 300
+    assert done.request_counts.completed < 200
     with pytest.raises(openai.ConflictError, match="cancelled"):
         client.batches.cancel(batch.id)
 
@@ -179,7 +179,7 @@ def test_a_batch_goes_on_after_the_server_was_started_again(
 ) -> None:
     entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=512)
     config = ServeConfig(models=(entry,), port=0, limits=Limits(batch_rows=2, drain_s=1.0))
-    rows = [row(f"row-{place}", max_tokens=150) for place in range(30)]
+    rows = [row(f"row-{place}", max_tokens=40) for place in range(10)]
     out = tmp_path / "batches"
     with serving(config, tmp_path) as url, client_of(url) as client:
         batch = begin(client, upload(client, *rows))
@@ -187,7 +187,7 @@ def test_a_batch_goes_on_after_the_server_was_started_again(
             time.sleep(0.005)
     (written,) = out.glob("*.out")
     kept = written.read_bytes()
-    assert 0 < kept.count(b"\n") < 30
+    assert 0 < kept.count(b"\n") < 10
     with written.open("ab") as file:
         file.write(kept[:30])  # what a crash may leave of a row
     with serving(config, tmp_path) as url, client_of(url) as client:
@@ -196,7 +196,7 @@ def test_a_batch_goes_on_after_the_server_was_started_again(
         assert done.output_file_id is not None
         whole = client.files.content(done.output_file_id).content
         assert whole.startswith(kept)
-        assert len(lines(client, done.output_file_id)) == whole.count(b"\n") == 30
+        assert len(lines(client, done.output_file_id)) == whole.count(b"\n") == 10
         assert not list(out.glob("*.out"))
 
 

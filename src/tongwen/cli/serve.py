@@ -63,10 +63,10 @@ from tongwen.server.config import DEFAULT_PORT, KeyEntry, ModelEntry, ServeConfi
 @click.option("--source", type=click.Choice(SOURCES), help="Fetch models from here only.")
 @click.option("--yes", "-y", is_flag=True, help="Agree to what would be asked.")
 def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Serve models on one port: OpenAI, Ollama and Anthropic APIs, and a page to chat.
+    """Serve models on a port, for everyone's client.
 
-    Without MODEL and `--config`, every model of the store is served, each loaded when it is first
-    asked for.
+    One port has OpenAI's, Ollama's and Anthropic's APIs, and a page to chat.  Without MODEL and
+    `--config`, every model of the store is served, each loaded when it is first asked for.
     """
     config = _config(models, recipe, options)
     store = open_store()

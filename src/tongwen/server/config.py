@@ -95,6 +95,12 @@ class Limits:
     prompt_tokens: int | None = None
     """A longer prompt is refused; `None`: as many as the context holds."""
 
+    stored_bytes: int = 1 << 30
+    """Files that one key may keep here, together (`/v1/files`); more are refused (413)."""
+
+    batch_rows: int = 16
+    """Rows of each batch that are answered at once, after everybody who waits."""
+
     waiting: int = 512
     """Requests that may wait for a place in the engine; more are refused (503)."""
 
@@ -111,7 +117,15 @@ class Limits:
     """After SIGTERM, running requests get so long to finish."""
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "waiting", "request_s", "body_s", "send_s"):
+        for name in (
+            "body_bytes",
+            "stored_bytes",
+            "batch_rows",
+            "waiting",
+            "request_s",
+            "body_s",
+            "send_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`{name}` must be above 0, not {getattr(self, name)}")
         if self.prompt_tokens is not None and self.prompt_tokens < 1:

@@ -120,6 +120,7 @@ class Door:
             )
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        error.request_id = scope["request_id"]
         response = JSONResponse(
             self._write_error(scope["path"], error), error.status, dict(error.headers)
         )
@@ -193,7 +194,9 @@ class _Answer:
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self._scope["request_id"]
+            head = MutableHeaders(scope=message)
+            for name in ("X-Request-Id", "Request-Id"):  # OpenAI's clients read one, Anthropic's
+                head[name] = self._scope["request_id"]  # the other
         try:
             async with asyncio.timeout(self._send_s):
                 await self._send(message)

@@ -114,6 +114,8 @@ class Served:
         if not tools:
             return Ask(prompt_ids=prompt_ids, params=params)
         params = self.llm.calling(params, tools, tool_choice, parallel_tool_calls)
+        if tool_choice == "none":  # what looks like a call is text
+            return Ask(prompt_ids=prompt_ids, params=params)
         names = tuple(tool["function"]["name"] for tool in tools)
         return Ask(prompt_ids=prompt_ids, params=params, call_names=names)
 

@@ -17,6 +17,7 @@ from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
 from tongwen.server.openai import chat, completions, embeddings, models
 from tongwen.server.openai.errors import openai_error
+from tongwen.server.page import pages
 from tongwen.server.service import Service
 from tongwen.server.sse import GoneError
 from tongwen.server.wire import refusal
@@ -28,6 +29,7 @@ ROUTERS = (
     embeddings.router,
     models.router,
     vllm.router,
+    pages.router,
 )
 """The dialects."""
 

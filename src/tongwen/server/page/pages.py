@@ -23,8 +23,11 @@ _SCRIPTS = (
     "conversation.js",
     "dialogs.js",
     "dom.js",
+    "drawer.js",
     "inline.js",
+    "look.js",
     "markdown.js",
+    "models.js",
     "preferences.js",
     "run.js",
     "server.js",
@@ -67,7 +70,6 @@ _HEAD = MappingProxyType(
     {
         "Cache-Control": "no-cache",  # kept, and asked after: an update is seen at once
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Cross-Origin-Opener-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }

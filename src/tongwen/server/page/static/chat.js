@@ -3,28 +3,34 @@
 import { Announcer } from "./announcer.js";
 import { newConversation, retitle } from "./conversation.js";
 import { SettingsDialog, askForKey } from "./dialogs.js";
-import { byId, el } from "./dom.js";
+import { byId } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { Following, Look } from "./look.js";
+import { Models, UNAUTHORIZED } from "./models.js";
 import { prefer, preferences } from "./preferences.js";
 import { Run } from "./run.js";
-import { listModels } from "./server.js";
 import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
 import { toast } from "./toasts.js";
 import { exportFile, importFile } from "./transfer.js";
 import { Turns, isSend } from "./turns.js";
-import { applyWords, language, say } from "./words.js";
+import { applyWords, say } from "./words.js";
 
-const THEMES = ["system", "light", "dark"];
 const SAVE_MS = 1_000; // an answer in the making outlasts a reload but for its last second
-const NEAR_PX = 80;
-const UNAUTHORIZED = 401;
+const SLOW_MS = 8;
+const hasKeys = matchMedia("(hover: hover)"); // elsewhere a focus would open a keyboard
 
 class Chat {
-  #store = new Store(() => toast(say("storageFull")));
+  #store = new Store((error) =>
+    toast(say(error?.name === "QuotaExceededError" ? "storageFull" : "notKept")),
+  );
   #conversations = new Map();
   #current = null;
   #runs = new Map(); // by conversation: each may have one answer in the making
-  #models = [];
+  #models = new Models({
+    chosen: (model) => this.#set({ model }),
+    found: () => this.#showModels(),
+  });
   #announcer = new Announcer();
   #settings = new SettingsDialog((changes) => this.#set(changes));
   #sidebar = new Sidebar({
@@ -36,23 +42,24 @@ class Chat {
     regenerate: () => this.#regenerate(),
     goOn: () => this.#goOn(),
   });
+  #following = new Following();
+  #drawer = new Drawer();
   #isPainting = false;
-  #isFollowing = true; // whether the end of the answer is kept in sight
   #saved = 0;
 
   async start() {
-    this.#showTheme();
-    applyWords();
+    new Look({ changed: () => this.#show(), suggest: (text) => this.#suggest(text) });
     this.#listen();
     if (!(await this.#store.open())) toast(say("notKept"));
     for (const each of await this.#store.all()) this.#conversations.set(each.id, each);
     this.#follow();
-    await this.#findModels();
+    await this.#models.find();
   }
 
   // ---- what is asked
 
-  #send() {
+  async #send() {
+    if (!this.#current.model) await this.#models.find();
     const field = byId("question");
     const text = field.value.trim();
     if (!text || this.#isRunning() || !this.#canAsk()) return;
@@ -84,17 +91,19 @@ class Chat {
     conversation.updated = Date.now();
     this.#announcer.begin(turn.content.length);
     const finished = run.finish();
-    this.#isFollowing = true;
     this.#show();
     this.#save(conversation);
     const error = await finished;
+    if (this.#runs.get(conversation.id) !== run) return; // another has taken its place
     this.#runs.delete(conversation.id);
     this.#save(conversation);
     if (conversation === this.#current) this.#showEnd(turn);
-    if (error?.status === UNAUTHORIZED && (await askForKey(error.message))) {
-      this.#findModels();
-      if (conversation === this.#current) this.#again();
-    }
+    if (error?.status === UNAUTHORIZED) await this.#askAgain(conversation, error.message);
+  }
+
+  async #askAgain(conversation, message) {
+    const isGiven = (await askForKey(message)) && (await this.#models.find());
+    if (isGiven && conversation === this.#current && !this.#isRunning()) this.#again();
   }
 
   #stop() {
@@ -118,31 +127,27 @@ class Chat {
   }
 
   #edit(index, text) {
-    this.#stop();
     if (!this.#canAsk()) return;
     this.#offerUndo();
-    this.#leave();
+    this.#leave(this.#current);
     this.#current.turns.length = index;
     this.#ask(text.trim());
     byId("question").focus();
   }
 
   // An answer that is still coming is not shown any more; it ends by itself.
-  #leave() {
-    const run = this.#runs.get(this.#current.id);
-    if (!run) return;
-    run.stop();
-    this.#runs.delete(this.#current.id);
+  #leave(conversation) {
+    this.#runs.get(conversation.id)?.stop();
+    this.#runs.delete(conversation.id);
   }
 
   #offerUndo() {
     const conversation = this.#current;
     const turns = structuredClone(conversation.turns);
     const undo = () => {
-      this.#runs.get(conversation.id)?.stop();
-      conversation.turns = turns.map((turn) =>
-        turn.finish === "open" ? { ...turn, finish: "stopped" } : turn,
-      );
+      this.#leave(conversation);
+      conversation.turns = turns;
+      closeOpen(conversation);
       this.#save(conversation);
       if (conversation === this.#current) this.#show();
     };
@@ -150,9 +155,7 @@ class Chat {
   }
 
   #canAsk() {
-    if (this.#current.model) return true;
-    this.#findModels();
-    return false;
+    return this.#current.model !== "";
   }
 
   #isRunning() {
@@ -175,18 +178,18 @@ class Chat {
   }
 
   // Draw what has come, at most once a frame, and less often where drawing takes long.
-  #paint(pauseMs = 0) {
+  #paint() {
     if (this.#isPainting) return;
     this.#isPainting = true;
     const draw = () => {
       const begun = performance.now();
       this.#isPainting = false;
       this.#turns.update();
-      this.#keepEnd();
+      this.#following.keep();
       const tookMs = performance.now() - begun;
-      if (tookMs > 8) this.#rest(4 * tookMs);
+      if (tookMs > SLOW_MS) this.#rest(4 * tookMs);
     };
-    setTimeout(() => requestAnimationFrame(draw), pauseMs);
+    requestAnimationFrame(draw);
   }
 
   #rest(pauseMs) {
@@ -203,20 +206,27 @@ class Chat {
     byId("welcome").hidden = !isNew;
     byId("turns").hidden = isNew;
     byId("export-one").hidden = isNew;
-    byId("heading").textContent = conversation.title || say("newConversation");
+    this.#showTitle();
     this.#turns.show(conversation);
     this.#showComposer();
     this.#showModels();
     this.#showSettings();
     this.#showList();
-    this.#keepEnd();
+    if (!isNew) this.#following.begin();
+    if (document.activeElement === document.body && hasKeys.matches) byId("question").focus();
+  }
+
+  #showTitle() {
+    const { title } = this.#current;
+    byId("heading").textContent = title || say("newConversation");
+    document.title = title ? `${title} · ${say("title")}` : say("title");
   }
 
   #showEnd(turn) {
     this.#turns.update();
     this.#showComposer();
     this.#showList();
-    this.#keepEnd();
+    this.#following.keep();
     this.#announcer.end(turn.content, turn.finish === "stopped" ? say("stopped") : undefined);
   }
 
@@ -231,6 +241,11 @@ class Chat {
     this.#sidebar.show(this.#conversations.values(), this.#current.id);
   }
 
+  #showModels() {
+    this.#current.model = this.#models.best(this.#current.model);
+    this.#models.show(this.#current.model);
+  }
+
   #showSettings() {
     const { system, sampling } = this.#current;
     const isChanged = system.trim() !== "" || Object.keys(sampling).length > 0;
@@ -240,54 +255,6 @@ class Chat {
     applyWords(button.parentElement);
   }
 
-  #keepEnd() {
-    const thread = byId("thread");
-    if (this.#isFollowing) thread.scrollTop = thread.scrollHeight;
-    byId("latest").hidden = this.#isFollowing;
-  }
-
-  // ---- models
-
-  async #findModels() {
-    try {
-      this.#models = await listModels();
-    } catch (error) {
-      if (error.status === UNAUTHORIZED) {
-        if (await askForKey(error.message)) await this.#findModels();
-        return;
-      }
-      this.#showTrouble(error.message);
-      return;
-    }
-    this.#showTrouble(this.#models.length ? null : say("noModels"), "tongwen pull qwen2.5:0.5b");
-    this.#showModels();
-  }
-
-  // Why nothing can be asked, with a command or a button that helps.
-  #showTrouble(message, command = null) {
-    const trouble = byId("trouble");
-    trouble.hidden = message === null;
-    if (message === null) return;
-    const again = el(
-      "button",
-      { type: "button", class: "plain", click: () => this.#findModels() },
-      say("retry"),
-    );
-    trouble.replaceChildren(el("p", {}, message), command ? el("code", {}, command) : "", again);
-  }
-
-  #showModels() {
-    const select = byId("model");
-    const names = this.#models.map((model) => model.id);
-    const wanted = [this.#current.model, preferences().model].find((name) => names.includes(name));
-    this.#current.model = wanted ?? names[0] ?? "";
-    const shown = names.length ? names : [say("noModel")];
-    select.replaceChildren(
-      ...shown.map((name) => el("option", { selected: name === this.#current.model }, name)),
-    );
-    select.disabled = names.length === 0;
-  }
-
   // ---- conversations
 
   // Show the conversation that the address names, or a new one.
@@ -295,9 +262,8 @@ class Chat {
     const found = this.#conversations.get(location.hash.slice(1));
     if (found && !this.#runs.has(found.id)) closeOpen(found);
     this.#current = found ?? newConversation(preferences());
-    this.#isFollowing = true;
     this.#show();
-    this.#closeDrawer();
+    this.#drawer.close();
   }
 
   #begin() {
@@ -320,7 +286,7 @@ class Chat {
   #rename(conversation, title) {
     Object.assign(conversation, { title, isNamed: true });
     this.#save(conversation);
-    if (conversation === this.#current) byId("heading").textContent = title;
+    if (conversation === this.#current) this.#showTitle();
     this.#showList();
   }
 
@@ -372,14 +338,19 @@ class Chat {
       event.preventDefault();
       this.#send();
     });
+    on("skip", "click", (event) => {
+      event.preventDefault();
+      byId("question").focus();
+    });
     on("question", "input", () => this.#grow());
     on("stop", "click", () => {
       this.#stop();
       byId("question").focus();
     });
     on("new", "click", () => this.#begin());
-    on("model", "change", () => this.#set({ model: byId("model").value }));
-    on("open-settings", "click", () => this.#settings.open(this.#current, this.#model()));
+    on("open-settings", "click", () => {
+      this.#settings.open(this.#current, this.#models.named(this.#current.model));
+    });
     on("export-all", "click", () => exportFile([...this.#conversations.values()], "tongwen"));
     on("export-one", "click", () => exportFile([this.#current], "tongwen-conversation"));
     on("import", "click", () => byId("file").click());
@@ -388,35 +359,19 @@ class Chat {
       event.target.value = "";
       if (file) this.#import(file);
     });
-    on("language", "click", () => this.#switchLanguage());
-    on("theme", "click", () => this.#switchTheme());
-    on("open-menu", "click", () => this.#openDrawer());
-    on("close-menu", "click", () => this.#closeDrawer());
-    on("shade", "click", () => this.#closeDrawer());
-    on("thread", "scroll", () => this.#scrolled());
-    on("latest", "click", () => {
-      this.#isFollowing = true;
-      this.#keepEnd();
-    });
-    window.addEventListener("hashchange", () => this.#follow());
     window.addEventListener("popstate", () => this.#follow());
     document.addEventListener("keydown", (event) => this.#key(event));
-    matchMedia("(max-width: 767px)").addEventListener("change", () => this.#closeDrawer());
   }
 
   #key(event) {
     if (document.querySelector("dialog[open]") || event.isComposing) return;
     if (event.key === "Escape") {
-      if (document.body.classList.contains("drawer")) this.#closeDrawer();
+      if (this.#drawer.isOpen) this.#drawer.close();
       else this.#stop();
     } else if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       this.#begin();
     }
-  }
-
-  #model() {
-    return this.#models.find((model) => model.id === this.#current.model);
   }
 
   // The field is as high as its text, up to a third of the page.
@@ -427,71 +382,10 @@ class Chat {
     this.#showComposer();
   }
 
-  #scrolled() {
-    const thread = byId("thread");
-    const below = thread.scrollHeight - thread.scrollTop - thread.clientHeight;
-    this.#isFollowing = below < NEAR_PX;
-    byId("latest").hidden = this.#isFollowing;
-  }
-
-  #openDrawer() {
-    document.body.classList.add("drawer");
-    byId("sidebar").inert = false;
-    byId("main").inert = true;
-    byId("open-menu").setAttribute("aria-expanded", "true");
-    byId("close-menu").focus();
-  }
-
-  #closeDrawer() {
-    const wasOpen = document.body.classList.contains("drawer");
-    document.body.classList.remove("drawer");
-    byId("main").inert = false;
-    byId("sidebar").inert = matchMedia("(max-width: 767px)").matches;
-    byId("open-menu").setAttribute("aria-expanded", "false");
-    if (wasOpen) byId("open-menu").focus();
-  }
-
-  #switchLanguage() {
-    document.documentElement.lang = language() === "en" ? "zh-CN" : "en";
-    prefer({ language: language() });
-    applyWords();
-    this.#showTheme();
-    this.#showSuggestions();
-    this.#show();
-  }
-
-  #switchTheme() {
-    const now = preferences().theme ?? "system";
-    prefer({ theme: THEMES[(THEMES.indexOf(now) + 1) % THEMES.length] });
-    this.#showTheme();
-  }
-
-  #showTheme() {
-    const theme = preferences().theme ?? "system";
-    const root = document.documentElement;
-    if (theme === "system") delete root.dataset.theme;
-    else root.dataset.theme = theme;
-    const button = byId("theme");
-    button.querySelector("use").setAttribute("href", `#icon-${theme}`);
-    button.title = say("theme")[theme];
-    button.setAttribute("aria-label", button.title);
-    this.#showSuggestions();
-  }
-
-  #showSuggestions() {
-    const ask = (text) => {
-      byId("question").value = text;
-      this.#grow();
-      byId("question").focus();
-    };
-    const button = ([name, text]) =>
-      el(
-        "button",
-        { type: "button", click: () => ask(text) },
-        el("strong", {}, name),
-        el("span", {}, text),
-      );
-    byId("suggestions").replaceChildren(...say("suggestions").map(button));
+  #suggest(text) {
+    byId("question").value = text;
+    this.#grow();
+    byId("question").focus();
   }
 }
 

@@ -21,14 +21,13 @@ export function element(block) {
   return MAKE[block.kind](block);
 }
 
-// An answer's text within an element.  Blocks that are complete are made once; only the last is
-// made anew as text comes, and of code only the new characters are added.
+// An answer's text within an element.  What is complete is made once; as text comes, only the last
+// block is made anew (the last two while a line has just begun, which may yet belong to the block
+// before), and of code only the new characters are added.
 export class Growing {
   #root;
-  #text = "";
-  #start = 0; // of the last block
-  #last = null;
-  #block = null;
+  #start = 0; // of the blocks that may change
+  #live = []; // those: { kind, language, text, source, node }
 
   constructor(root) {
     this.#root = root;
@@ -36,33 +35,37 @@ export class Growing {
 
   // Show a text that goes on from the one before.
   show(text) {
-    this.#text = text;
-    const blocks = readBlocks(this.#text.slice(this.#start));
+    const rest = text.slice(this.#start);
+    const blocks = readBlocks(rest);
     if (blocks.length === 0) return;
-    this.#replaceLast(blocks[0]);
-    for (const block of blocks.slice(1)) {
-      this.#last = element(block);
-      this.#root.append(this.#last);
+    const live = blocks.map((block, index) => {
+      const source = rest.slice(block.start, blocks[index + 1]?.start);
+      return { ...block, source, node: this.#node(block, source, this.#live[index]) };
+    });
+    for (const { node } of this.#live.slice(live.length)) node.remove();
+    const isLine = live.at(-1).source.includes("\n");
+    const settled = Math.max(live.length - (isLine ? 1 : 2), 0);
+    this.#start += live[settled].start;
+    this.#live = live.slice(settled);
+  }
+
+  // The element of a block, in the place of what stood there before.
+  #node(block, source, before) {
+    if (before && before.kind === block.kind) {
+      if (before.source === source || addCode(before, block)) return before.node;
     }
-    this.#block = blocks.at(-1);
-    this.#start += this.#block.start;
+    const node = element(block);
+    if (before) before.node.replaceWith(node);
+    else this.#root.append(node);
+    return node;
   }
+}
 
-  #replaceLast(block) {
-    if (this.#block?.kind === "code" && block.kind === "code" && this.#addCode(block)) return;
-    const made = element(block);
-    if (this.#last) this.#last.replaceWith(made);
-    else this.#root.append(made);
-    this.#last = made;
-  }
-
-  #addCode({ text, language }) {
-    const before = this.#block.text;
-    if (this.#block.language !== language || !text.startsWith(before)) return false;
-    const code = this.#last.querySelector("code");
-    code.append(text.slice(before.length));
-    return true;
-  }
+// Whether a code block only became longer, and was given what is new.
+function addCode(before, { kind, language, text }) {
+  if (kind !== "code" || before.language !== language || !text.startsWith(before.text)) return false;
+  before.node.querySelector("code").append(text.slice(before.text.length));
+  return true;
 }
 
 function codeBox({ language, text }) {

@@ -57,7 +57,7 @@ export class Run {
 
   #fail(error) {
     const isStop = error.name === "AbortError";
-    if (!isStop && !(error instanceof ServerError)) throw error;
+    if (!isStop && !(error instanceof ServerError)) reportError(error);
     this.turn.finish = isStop ? "stopped" : "error";
     if (!isStop) this.turn.error = error.message;
     return isStop ? null : error;

@@ -11,6 +11,7 @@ export class Sidebar {
   #actions;
   #conversations = [];
   #current = null;
+  #isRenaming = false;
 
   constructor(actions) {
     this.#actions = actions;
@@ -25,6 +26,15 @@ export class Sidebar {
   }
 
   #draw() {
+    if (this.#isRenaming) return;
+    const focus = document.activeElement;
+    const id = focus.closest("#list li")?.dataset.id;
+    const place = [...(focus.parentElement?.children ?? [])].indexOf(focus);
+    this.#fill();
+    if (id) byId("list").querySelector(`li[data-id="${id}"]`)?.children[place]?.focus();
+  }
+
+  #fill() {
     const wanted = byId("search").value.trim();
     const found = this.#conversations.filter((each) => !wanted || matches(each, wanted));
     const list = byId("list");
@@ -50,7 +60,7 @@ export class Sidebar {
     const link = { href: `#${conversation.id}`, "aria-current": isCurrent && "page", title };
     const row = el(
       "li",
-      { class: isCurrent ? "current" : "" },
+      { class: isCurrent ? "current" : "", "data-id": conversation.id },
       el("a", link, title),
       iconButton("edit", say("rename", title), () => this.#rename(row, conversation)),
       iconButton("bin", say("remove", title), () => this.#remove(row, conversation)),
@@ -61,13 +71,13 @@ export class Sidebar {
   #rename(row, conversation) {
     const field = el("input", { type: "text", "aria-label": say("newTitle"), maxlength: "200" });
     field.value = conversation.title;
-    let isOver = false;
+    this.#isRenaming = true;
     const close = (isKept) => {
-      if (isOver) return;
-      isOver = true;
+      if (!this.#isRenaming) return;
+      this.#isRenaming = false;
       const title = field.value.trim();
       if (isKept && title) this.#actions.rename(conversation, title);
-      this.#draw();
+      else this.#draw();
       this.#focus(conversation.id);
     };
     field.addEventListener("blur", () => close(true));

@@ -10,13 +10,13 @@ const settled = (request) =>
     request.onerror = () => reject(request.error);
   });
 
-// Conversations by id.  `full` is called when there is no room for one.
+// Conversations by id.  `failed` is called with the error when one cannot be kept.
 export class Store {
   #database = null;
-  #full;
+  #failed;
 
-  constructor(full) {
-    this.#full = full;
+  constructor(failed) {
+    this.#failed = failed;
   }
 
   // Open the database; false where the browser has none for us.
@@ -41,8 +41,7 @@ export class Store {
     try {
       await this.#write((table) => table.put(conversation));
     } catch (error) {
-      if (error?.name !== "QuotaExceededError") throw error;
-      this.#full();
+      this.#failed(error);
     }
   }
 

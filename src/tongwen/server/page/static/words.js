@@ -254,5 +254,4 @@ export function applyWords(root = document) {
     if (node.matches("button, label")) node.title = say(node.dataset.label);
   }
   for (const node of root.querySelectorAll("[data-hint]")) node.placeholder = say(node.dataset.hint);
-  document.title = say("title");
 }

@@ -14,21 +14,28 @@ from tongwen.server.keys import Keys
 from tongwen.server.listen import HttpServer, address_of, bind
 from tongwen.server.pool import ModelPool
 from tongwen.server.running import Running, note_running
-from tongwen.server.served import load_served
+from tongwen.server.served import Served
 from tongwen.server.service import Service
+
+Load = Callable[[ModelEntry], Served]
 
 log = logging.getLogger(__name__)
 
 
-def make_service(config: ServeConfig, store: Store) -> Service:
+def make_service(config: ServeConfig, store: Store, load: Load) -> Service:
     """The models and keys of a server.
+
+    Args:
+        config: The settings.
+        store: The models on this machine.
+        load: Brings one into memory.
 
     Raises:
         ConfigError: A key's environment variable is not set.
     """
     pool = ModelPool(
         partial(entries_of, config, store),
-        partial(load_served, home=store.home),
+        load,
         keep_alive_s=config.keep_alive_s,
         max_loaded=max(config.max_loaded, len(config.models)),
     )
@@ -43,6 +50,7 @@ def entries_of(config: ServeConfig, store: Store) -> Sequence[ModelEntry]:
 def serve(
     config: ServeConfig,
     store: Store,
+    load: Load,
     read_again: Callable[[], ServeConfig],
     say: Callable[[str], None],
 ) -> None:
@@ -51,6 +59,7 @@ def serve(
     Args:
         config: The settings.
         store: The models.
+        load: Brings one into memory.
         read_again: Reads the settings again; their keys are taken at SIGHUP.
         say: Tells whoever started the server.
 
@@ -58,7 +67,7 @@ def serve(
         ConfigError: The address cannot be listened on, or a key is not set.
         TongwenError: A model that was named cannot be loaded.
     """
-    service = make_service(config, store)
+    service = make_service(config, store, load)
     listening = bind(config)
     address = address_of(config, listening)
     server = HttpServer(service, partial(_reload, service, read_again))

@@ -10,11 +10,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from fastapi import Request
 
 from tongwen.checkpoint.store import Store
-from tongwen.engine.admit import Admission
-from tongwen.engine.async_engine import Answers
-from tongwen.engine.deltas import Delta
-from tongwen.engine.request import Completion
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta
 from tongwen.errors import BusyError
+from tongwen.server.backend import Answers
 from tongwen.server.config import ServeConfig
 from tongwen.server.errors import RETRY, ApiError
 from tongwen.server.keys import Caller, Keys

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tongwen.engine.completion import Pooling
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Pooling
 from tongwen.server.errors import invalid
 from tongwen.server.served import Ask, Served
 from tongwen.server.service import Done, Manner, Service

@@ -2,16 +2,12 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
-from tests.server.page.serving import StandIn, ours, serving
+from tests.server.page.serving import StandIn, serving
 from tests.server.page.visit import Visit
-
-from tongwen.checkpoint.store import Store
-from tongwen.server.config import ModelEntry, ServeConfig
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -44,15 +40,6 @@ def stand_in() -> StandIn:
 @pytest.fixture
 def stand_in_url(stand_in: StandIn) -> Iterator[str]:
     with serving(stand_in.app()) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def real_url(real_gguf: Path, real_home: Path) -> Iterator[str]:
-    """Our own server over the real model."""
-    assert real_gguf.exists()
-    entry = ModelEntry(model="qwen2.5-coder:0.5b", context=2_048)
-    with serving(ours(ServeConfig(models=(entry,)), Store(real_home))) as url:
         yield url
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from tongwen.checkpoint.store import Store
+from tongwen.cli.serving import load_served
 from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
 from tongwen.server.listen import bind
@@ -39,12 +41,12 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 def ours(config: ServeConfig, store: Store) -> FastAPI:
     """The application that `tongwen serve` serves."""
-    return create_app(make_service(config, store))
+    return create_app(make_service(config, store, partial(load_served, home=store.home)))
 
 
 @dataclass
 class StandIn:
-    """A server of OpenAI's dialect that says what it is told to, and remembers what it was asked."""
+    """A server of OpenAI's dialect that says what it is told, and knows what it was asked."""
 
     answers: list[str] = field(default_factory=list)
     """What is said to one question after another; the last is said to all that follow."""
@@ -102,7 +104,7 @@ class StandIn:
         pieces = [text[i : i + self.piece] for i in range(0, len(text), self.piece)]
         done = 0
         try:
-            for done, piece in enumerate(pieces, 1):  # noqa: B007 - told after the loop
+            for done, piece in enumerate(pieces, 1):
                 usage = {"prompt_tokens": 9, "completion_tokens": done, "total_tokens": 9 + done}
                 yield _chunk({"content": piece}, None, usage)
                 if self.fault is not None:
@@ -116,9 +118,7 @@ class StandIn:
         yield _chunk({}, self.finish_reason, None) + b"data: [DONE]\n\n"
 
 
-def _chunk(
-    delta: dict[str, str], finish_reason: str | None, usage: dict[str, int] | None
-) -> bytes:
+def _chunk(delta: dict[str, str], finish_reason: str | None, usage: dict[str, int] | None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return _event({"object": "chat.completion.chunk", "choices": [choice], "usage": usage})
 

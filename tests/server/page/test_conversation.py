@@ -19,9 +19,12 @@ LONG = "One more line of a long answer.\n\n" * 400
 
 @pytest.mark.real
 def test_the_real_model_answers_is_stopped_answers_again_and_is_there_after_a_reload(
-    visit: Open, real_url: str
+    visit: Open, served_url: str
 ) -> None:
-    at = visit(real_url)
+    at = visit(served_url)
+    at.button("Settings").click()
+    at.page.get_by_label("Temperature").fill("0")
+    at.button("Done").click()
     first = at.ask_and_wait("What is the capital of France? Answer in one short sentence.")
     assert "Paris" in first
     assert "tokens/s" in at.answers.last.inner_text()
@@ -193,7 +196,10 @@ def test_two_conversations_are_answered_side_by_side(
     at.ask_and_wait("The second")
     at.page.get_by_role("link", name="The first").click()
     expect(at.prose).to_contain_text("end")
-    assert [each["messages"][0]["content"] for each in stand_in.asked] == ["The first", "The second"]
+    assert [each["messages"][0]["content"] for each in stand_in.asked] == [
+        "The first",
+        "The second",
+    ]
 
 
 def test_conversations_are_found_renamed_deleted_and_brought_back(

@@ -67,6 +67,7 @@ export function askForKey(message) {
   form.reset();
   dialog.returnValue = "";
   if (!dialog.open) dialog.showModal();
+  byId("no-key").onclick = () => dialog.close("");
   return new Promise((resolve) => {
     dialog.addEventListener(
       "close",

@@ -23,7 +23,6 @@ from tongwen.server.main import make_service
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MODEL = "qwen2.5-coder:0.5b"
-COLORS = 128
 PATIENCE_MS = 120_000
 
 DESKTOP = {"viewport": {"width": 1200, "height": 760}, "color_scheme": "light", "locale": "en-US"}
@@ -93,14 +92,11 @@ def ask(page: Page, question: str) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """Save what is shown, with few colours."""
+    """Save what is shown."""
     page.wait_for_timeout(300)
     picture = PIL.Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    few = picture.quantize(
-        COLORS, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE
-    )
     IMAGES.mkdir(parents=True, exist_ok=True)
-    few.save(IMAGES / name, optimize=True)
+    picture.save(IMAGES / name, optimize=True)
     print(f"{name}: {(IMAGES / name).stat().st_size} bytes")
 
 

@@ -8,9 +8,7 @@ from tests.server.page.serving import StandIn
 from tests.server.page.visit import Visit
 
 Open = Callable[..., Visit]
-WIDE = (
-    "| a very long heading | another one | a third | more |\n|---|---|---|---|\n| x | y | z | w |"
-)
+WIDE = "| a long heading | another one | a third | more |\n|---|---|---|---|\n| x | y | z | w |"
 RICH = (
     f"# Title\n\nText `code` [link](https://example.org/)\n\n{WIDE}\n\n```py\n{'x' * 300}\n```\n> q"
 )

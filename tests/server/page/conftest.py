@@ -21,8 +21,9 @@ ARGUMENTS = (
 """Chromium asks nobody but the page's own server."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium, for one file of tests: while it lives, no test may call `asyncio.run`."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed (Debian's package `chromium`)")

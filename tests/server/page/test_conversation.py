@@ -320,3 +320,29 @@ def test_a_key_is_asked_for_where_one_is_set_and_kept_only_as_long_as_wished(
         expect(dialog).to_have_count(0)
         at.page.wait_for_function("localStorage.getItem('tongwen.key') === 'open sesame'")
         assert at.page.evaluate(kept)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("QuotaExceededError", "storage is full"), ("UnknownError", "does not let the page keep")],
+)
+def test_a_conversation_that_cannot_be_kept_says_so_and_goes_on(
+    visit: Open, stand_in_url: str, name: str, message: str
+) -> None:
+    at = visit(stand_in_url)
+    at.page.evaluate(
+        "(name) => { IDBObjectStore.prototype.put = () => { throw new DOMException('', name); }; }",
+        name,
+    )
+    assert at.ask_and_wait("Hello") == "Hello there. How are you?"
+    expect(at.page.locator(".toast")).to_contain_text(message)
+
+
+def test_damaged_preferences_do_not_keep_the_page_from_opening(
+    visit: Open, stand_in_url: str
+) -> None:
+    at = visit(stand_in_url)
+    at.page.evaluate("localStorage.setItem('tongwen.preferences', '[{')")
+    at.page.reload()
+    expect(at.page.locator("#model")).to_be_enabled()
+    assert at.ask_and_wait("Hello") == "Hello there. How are you?"

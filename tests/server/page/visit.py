@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
-expect.set_options(timeout=6_000)
+expect.set_options(timeout=15_000)
 
 
 class Visit:
@@ -14,7 +14,7 @@ class Visit:
         self.page, self.url = page, url
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        page.set_default_timeout(6_000)
+        page.set_default_timeout(15_000)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))

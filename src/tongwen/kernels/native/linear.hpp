@@ -57,18 +57,26 @@ void quantize_rows(const float* x, int64_t stride, int rows, int columns, int fi
   }
 }
 
+// One group of one row as pairs of bfloat16, in lane `lane` of a tile `width` wide.
+TW_INLINE void round_group(const float* x, int32_t* words, int width, int lane) {
+  alignas(64) uint16_t rounded[kGroup];
+  for (int i = 0; i < kGroup; i += kLanes) Simd::store_bf16(rounded + i, Simd::loadf(x + i));
+  const int32_t* pairs = reinterpret_cast<const int32_t*>(rounded);
+  for (int i = 0; i < kGroup / 2; ++i) words[i * width + lane] = pairs[i];
+}
+
 // Rows as pairs of bfloat16, tiled likewise: [columns / 2][width] words a tile.
 void round_rows(const float* x, int64_t stride, int rows, int columns, int first, int last, uint8_t* out) {
-  alignas(64) uint16_t rounded[kGroup];
   for (int row = first; row < last; ++row) {
     const int tile = row / kTileRows * kTileRows, width = smaller(kTileRows, rows - tile);
-    int32_t* words = reinterpret_cast<int32_t*>(out) + static_cast<size_t>(tile) * (columns / 2) + (row - tile);
-    for (int c = 0; c < columns; c += kGroup) {
-      for (int i = 0; i < kGroup; i += kLanes) Simd::store_bf16(rounded + i, Simd::loadf(x + row * stride + c + i));
-      const int32_t* pairs = reinterpret_cast<const int32_t*>(rounded);
-      for (int i = 0; i < kGroup / 2; ++i) words[static_cast<size_t>(c / 2 + i) * width] = pairs[i];
-    }
+    int32_t* words = reinterpret_cast<int32_t*>(out) + static_cast<size_t>(tile) * (columns / 2);
+    for (int c = 0; c < columns; c += kGroup) round_group(x + row * stride + c, words + static_cast<size_t>(c / 2) * width, width, row - tile);
   }
+}
+
+// Bytes of rows of activations for products with weights of this format.
+size_t bytes_of_rows(Format format, size_t rows, size_t columns) {
+  return format == Format::kBF16 ? scratch_bytes(rows, columns) : activation_bytes(rows, columns);
 }
 
 // ---- weights of one group ----------------------------------------------------------------------
@@ -386,7 +394,7 @@ void segment_panel(const Linear& op, const Segment& segment, int index, const ui
   if (count == kPanelRows) {
     product(panel, activations, op.rows, op.columns, out, segment.out_stride, unpacked);
   } else {  // the last panel is padded with zeros
-    const size_t row_bytes = segment.format == Format::kBF16 ? op.columns * 2 : activation_bytes(1, op.columns);
+    const size_t row_bytes = bytes_of_rows(segment.format, 1, op.columns);
     for (int row = 0; row < op.rows; row += kSpillRows) {
       const int rows = smaller(kSpillRows, op.rows - row);
       product(panel, activations + row * row_bytes, rows, op.columns, spill, kPanelRows, unpacked);
@@ -398,19 +406,23 @@ void segment_panel(const Linear& op, const Segment& segment, int index, const ui
     for (int i = 0; i < count; ++i) out[m * segment.out_stride + i] += segment.bias[first + i];
 }
 
+// The input as the products want it, in scratch.
+const uint8_t* prepare_rows(const Linear& op, Team& team) {
+  const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;
+  if (op.rows <= kTileRows) {  // each thread quantizes for itself: no barrier
+    prepare(op.x, op.x_stride, op.rows, op.columns, 0, op.rows, team.local);
+    return team.local;
+  }
+  const int tiles = (op.rows + kTileRows - 1) / kTileRows;
+  for (int tile; (tile = team.take()) < tiles;)
+    prepare(op.x, op.x_stride, op.rows, op.columns, tile * kTileRows, smaller(op.rows, (tile + 1) * kTileRows), team.common);
+  team.wait();
+  return team.common;
+}
+
 void linear(const Linear& op, Team& team) {
   if (op.rows == 0) return;  // a step that ends within a prompt wants no logits
-  const bool alone = op.rows <= kTileRows;  // then each thread quantizes for itself: no barrier
-  uint8_t* activations = alone ? team.local : team.common;
-  const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;
-  if (alone) {
-    prepare(op.x, op.x_stride, op.rows, op.columns, 0, op.rows, activations);
-  } else {
-    const int tiles = (op.rows + kTileRows - 1) / kTileRows;
-    for (int tile; (tile = team.take()) < tiles;)
-      prepare(op.x, op.x_stride, op.rows, op.columns, tile * kTileRows, smaller(op.rows, (tile + 1) * kTileRows), activations);
-    team.wait();
-  }
+  const uint8_t* activations = prepare_rows(op, team);
   uint8_t* unpacked = team.local + team.local_activations;
   float* spill = reinterpret_cast<float*>(unpacked + kUnpackedBytes);
   int total = 0;

@@ -11,6 +11,7 @@
 #endif
 
 #include "pack.hpp"
+#include "routing.hpp"
 
 namespace tongwen {
 namespace {
@@ -73,6 +74,9 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Linear& op) { kernels.linear(op, team); }
     void operator()(const Dense& op) { kernels.dense(op, team); }
     void operator()(const Add& op) { kernels.add(op, team); }
+    void operator()(const AddGated& op) { kernels.add_gated(op, team); }
+    void operator()(const Route& op) { route(op, team); }
+    void operator()(const Experts& op) { kernels.experts(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }
     void operator()(const Attention& op) { kernels.attention(op, team); }
@@ -82,6 +86,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
+  if (const Experts* experts = std::get_if<Experts>(&operation)) pool_.reserve(experts->pairs, experts->columns + experts->hidden);
 }
 
 void Machine::record() {
@@ -126,6 +131,16 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
   pool_.run([&](Team& team) {
     for (int row; (row = team.take()) < rows;) out[row] = tongwen::logsumexp(kernels_, logits + row * stride, vocabulary);
   });
+}
+
+void Machine::score(Linear head, const int64_t* targets, float* out) {
+  std::lock_guard<std::mutex> lock(busy_);
+  std::vector<Statistics> found(head.rows);
+  std::vector<double> chosen(head.rows);
+  const Score op{head, targets, found.data(), chosen.data()};
+  pool_.reserve(head.rows, head.columns);
+  pool_.run([&](Team& team) { kernels_.score(op, team); });
+  for (int row = 0; row < head.rows; ++row) out[row] = static_cast<float>(chosen[row] - tongwen::logsumexp(found[row]));
 }
 
 void Machine::pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels) {

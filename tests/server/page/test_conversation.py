@@ -129,6 +129,19 @@ def test_another_answer_replaces_the_first_and_can_be_undone(
     expect(at.prose).to_have_text("The first answer.")
 
 
+def test_what_was_replaced_cannot_come_back_over_a_later_question(
+    visit: Open, stand_in_url: str
+) -> None:
+    at = visit(stand_in_url)
+    at.ask_and_wait("One")
+    at.button("Answer again").click()
+    expect(at.button("Undo")).to_be_visible()
+    at.wait()
+    at.ask_and_wait("Two")
+    expect(at.button("Undo")).to_have_count(0)
+    expect(at.page.locator(".question")).to_have_text(["One", "Two"])
+
+
 def test_an_edited_question_is_asked_in_its_place_and_what_followed_goes(
     visit: Open, stand_in: StandIn, stand_in_url: str
 ) -> None:

@@ -44,6 +44,7 @@ class Chat {
   });
   #following = new Following();
   #drawer = new Drawer();
+  #forgetUndo = () => {};
   #isPainting = false;
   #saved = 0;
 
@@ -65,6 +66,7 @@ class Chat {
     if (!text || this.#isRunning() || !this.#canAsk()) return;
     field.value = "";
     this.#grow();
+    this.#forgetUndo(); // it would take this question away too
     this.#ask(text);
   }
 
@@ -151,7 +153,7 @@ class Chat {
       this.#save(conversation);
       if (conversation === this.#current) this.#show();
     };
-    toast(say("replaced"), { undo });
+    this.#forgetUndo = toast(say("replaced"), { undo });
   }
 
   #canAsk() {

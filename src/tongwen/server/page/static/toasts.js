@@ -5,7 +5,7 @@ import { say } from "./words.js";
 
 const SHOWN_MS = 9_000;
 
-// Show a note; with `undo`, a button that calls it.
+// Show a note; with `undo`, a button that calls it.  What is returned takes the note away.
 export function toast(text, { undo = null } = {}) {
   const close = () => note.remove();
   const button = undo && el("button", { type: "button", class: "link", click: undone }, say("undo"));
@@ -17,6 +17,7 @@ export function toast(text, { undo = null } = {}) {
   }
   byId("toasts").replaceChildren(note);
   fade(note);
+  return close;
 }
 
 // Goes by itself, but not under a hand or a focus.

@@ -20,6 +20,7 @@ from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
 from tongwen.server.openai import batches, chat, completions, embeddings, files, models, responses
 from tongwen.server.openai.errors import openai_error
+from tongwen.server.page import pages
 from tongwen.server.service import Service
 from tongwen.server.sse import GoneError
 from tongwen.server.wire import refusal
@@ -35,6 +36,7 @@ ROUTERS = (
     batches.router,
     messages.router,
     vllm.router,
+    pages.router,
 )
 """The dialects."""
 

@@ -12,9 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from tongwen.errors import TongwenError
-from tongwen.server import vllm
+from tongwen.server import tgi, vllm
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
+from tongwen.server.ollama import blobs, create, embed, generate, home, pull
+from tongwen.server.ollama import chat as ollama_chat
+from tongwen.server.ollama import models as ollama_models
+from tongwen.server.ollama.errors import ollama_error
 from tongwen.server.openai import chat, completions, embeddings, models
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.service import Service
@@ -28,10 +32,22 @@ ROUTERS = (
     embeddings.router,
     models.router,
     vllm.router,
+    home.router,
+    generate.router,
+    ollama_chat.router,
+    embed.router,
+    ollama_models.router,
+    pull.router,
+    create.router,
+    blobs.router,
+    tgi.router,
 )
 """The dialects."""
 
-ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = ()
+ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = (
+    (("/api/",), ollama_error),
+    (("/generate", "/info"), tgi.tgi_error),
+)
 """How errors are written below these paths; elsewhere as OpenAI does."""
 
 _MISSING = 499  # nobody reads it

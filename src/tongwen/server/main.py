@@ -1,15 +1,18 @@
 """A server from its settings to its end."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from tongwen.checkpoint.derived import Derived, DerivedModels
 from tongwen.checkpoint.store import Store
 from tongwen.errors import TongwenError
-from tongwen.server.config import ModelEntry, ServeConfig
+from tongwen.server.bases import CREATED, may_be_base
+from tongwen.server.config import DerivedEntry, ModelEntry, ServeConfig
 from tongwen.server.keys import Keys
 from tongwen.server.listen import HttpServer, address_of, bind
 from tongwen.server.pool import ModelPool
@@ -36,8 +39,30 @@ def make_service(config: ServeConfig, store: Store) -> Service:
 
 
 def entries_of(config: ServeConfig, store: Store) -> Sequence[ModelEntry]:
-    """What is served: the models that were named, or all of the store."""
-    return config.models or [ModelEntry(model=local.name) for local in store.list()]
+    """What is served: the models that were named, or all of the store, and what derives from them.
+
+    A derived model is served as its base is: the same weights, context and time in memory.
+    """
+    entries = list(config.models) or [
+        ModelEntry(model=local.name) for local in store.list() if local.source != CREATED
+    ]
+    derived = [_derived_entry(config, entries, each) for each in DerivedModels(store.home).list()]
+    return [*entries, *(each for each in derived if each is not None)]
+
+
+def _derived_entry(
+    config: ServeConfig, entries: Sequence[ModelEntry], derived: Derived
+) -> DerivedEntry | None:
+    """The entry of a derived model; `None` where its base is not served, or its name is taken."""
+    if any(derived.name in entry.names for entry in entries):
+        return None
+    base = next((each for each in entries if derived.base in (each.model, *each.names)), None)
+    if base is not None:
+        facts = {one.name: getattr(base, one.name) for one in dataclasses.fields(base)}
+        return DerivedEntry(**{**facts, "aliases": (derived.name,)}, derived=derived)
+    if config.models or not may_be_base(derived.base, config.allow_dirs):
+        return None
+    return DerivedEntry(model=derived.base, aliases=(derived.name,), derived=derived)
 
 
 def serve(

@@ -15,8 +15,9 @@ from tongwen.engine.async_engine import Answers
 from tongwen.engine.deltas import Delta
 from tongwen.engine.request import Completion
 from tongwen.errors import BusyError
-from tongwen.server.config import ServeConfig
+from tongwen.server.config import DerivedEntry, ServeConfig
 from tongwen.server.errors import RETRY, ApiError
+from tongwen.server.facts import ModelFacts
 from tongwen.server.keys import Caller, Keys
 from tongwen.server.metrics import Metrics
 from tongwen.server.pool import ModelPool
@@ -129,6 +130,7 @@ class Service:
         self.is_draining = False
         self.num_running = 0
         self.started = int(time.time())
+        self.facts = ModelFacts(store)
 
     def name_or_only(self, name: str | None) -> str:
         """A model's name, which may be left out where there is one model.
@@ -136,7 +138,7 @@ class Service:
         Raises:
             ApiError: There are more.
         """
-        entries = self.pool.entries()
+        entries = [e for e in self.pool.entries() if not isinstance(e, DerivedEntry)]
         if name is None and len(entries) != 1:
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
         return entries[0].names[0] if name is None else name
@@ -154,7 +156,7 @@ class Service:
             held.enter_context(self._place())
             lease = self.pool.lease(wish.model, manner.keep_alive_s)
             served = await held.enter_async_context(lease)
-            ask = await off_loop(lambda: wish.ask(served), wish.length)
+            ask = await off_loop(lambda: served.with_defaults(wish.ask(served)), wish.length)
             served.check_length(ask, self.config.limits.prompt_tokens)
             admission = Admission(
                 caller=manner.caller.name,

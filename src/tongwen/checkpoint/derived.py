@@ -1,0 +1,137 @@
+"""Models that are another model with words of its own: a system text, defaults, first messages.
+
+    derived/<folder>.json      one record for each name
+
+A record holds no weights: it names the model whose weights it uses.  One that is made from another
+record names what that one names, so that each stands by itself.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tongwen.checkpoint.blobs import write_whole
+from tongwen.checkpoint.json_files import read_json
+from tongwen.checkpoint.model_names import model_folder
+from tongwen.errors import CheckpointError, ModelNotFoundError
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_TEXTS = ("name", "base", "licence", "made_at")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Derived:
+    """A model made from another by words alone."""
+
+    name: str
+    """What callers write."""
+
+    base: str
+    """A name of the store, or the path of a checkpoint: whose weights it uses."""
+
+    licence: str
+    """The base's, and what was added to it."""
+
+    made_at: str
+    """UTC, ISO 8601."""
+
+    lineage: tuple[str, ...] = ()
+    """What it was made from, nearest first."""
+
+    system: str | None = None
+    """The system text of conversations that have none."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults under the names of Ollama's `options`."""
+
+    messages: tuple[Mapping[str, Any], ...] = ()
+    """What every conversation begins with."""
+
+
+class DerivedModels:
+    """The records below the directory of a store.
+
+    Args:
+        home: The store's directory.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "derived"
+
+    def list(self) -> "list[Derived]":
+        """All of them, by name; a damaged one is logged and left out."""
+        found = []
+        for path in sorted(self._folder.glob("[!.]*.json")):
+            try:
+                found.append(_read(path))
+            except CheckpointError as error:
+                log.warning("%s", error)
+        return found
+
+    def find(self, name: str) -> Derived | None:
+        """The record of that name, or None.
+
+        Raises:
+            CheckpointError: It is damaged.
+            ModelNotFoundError: `name` could reach outside the store.
+        """
+        path = self._path(name)
+        return _read(path) if path.is_file() else None
+
+    def add(self, derived: Derived) -> None:
+        """Keep a record, in place of what had its name.
+
+        Raises:
+            ModelNotFoundError: The name could reach outside the store.
+            CapacityError: The disk is full.
+        """
+        path = self._path(derived.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tree = {"format": _FORMAT, **asdict(derived)}
+        write_whole(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
+
+    def remove(self, name: str) -> None:
+        """Delete a record, and nothing else.
+
+        Raises:
+            ModelNotFoundError: There is none of that name.
+        """
+        path = self._path(name)
+        if not path.is_file():
+            raise ModelNotFoundError(f"no derived model is called `{name}`")
+        path.unlink()
+
+    def users_of(self, base: str) -> "list[str]":
+        """Names of those that use the weights of `base`."""
+        return [each.name for each in self.list() if each.base == base]
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{model_folder(name)}.json"
+
+
+def _read(path: Path) -> Derived:
+    tree = read_json(path)
+    if tree.pop("format", None) != _FORMAT:
+        raise CheckpointError(f"`{path}` is no record of format {_FORMAT}")
+    try:
+        derived = Derived(**tree)
+    except TypeError as error:
+        raise CheckpointError(f"the record `{path}` is damaged: {error}") from error
+    texts = [getattr(derived, name) for name in _TEXTS]
+    lists = (derived.lineage, derived.messages)
+    is_sound = (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(derived.system, str | None)
+        and isinstance(derived.parameters, dict)
+        and all(isinstance(each, list) for each in lists)
+        and all(isinstance(each, dict) for each in derived.messages)
+        and all(isinstance(each, str) for each in derived.lineage)
+    )
+    if not is_sound:
+        raise CheckpointError(f"the record `{path}` holds a value of the wrong type")
+    return Derived(**{**tree, "lineage": tuple(lists[0]), "messages": tuple(lists[1])})

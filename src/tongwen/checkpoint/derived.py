@@ -8,7 +8,7 @@ record names what that one names, so that each stands by itself.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class DerivedModels:
             raise ModelNotFoundError(f"no derived model is called `{name}`")
         path.unlink()
 
-    def users_of(self, base: str) -> "list[str]":
+    def users_of(self, base: str) -> Sequence[str]:
         """Names of those that use the weights of `base`."""
         return [each.name for each in self.list() if each.base == base]
 

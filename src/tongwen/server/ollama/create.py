@@ -10,13 +10,12 @@ from pydantic import ConfigDict, Field
 from tongwen.checkpoint.derived import Derived, DerivedModels
 from tongwen.errors import ModelNotFoundError
 from tongwen.server.bases import CREATED
-from tongwen.server.config import DerivedEntry
 from tongwen.server.errors import ApiError, unsupported
 from tongwen.server.ollama.chat import ChatMessage
 from tongwen.server.ollama.making import Base, add_to, base_of, new_name
 from tongwen.server.ollama.modelfile import Recipe, parse_modelfile
 from tongwen.server.ollama.names import NamedWire, check_open, check_text, entry_of, untagged
-from tongwen.server.ollama.options import Options, options_of
+from tongwen.server.ollama.options import options_of
 from tongwen.server.ollama.pull import SUCCESS, answer_steps
 from tongwen.server.service import Service, service_of
 from tongwen.server.wire import JsonRoute, Wire

@@ -65,8 +65,7 @@ def write_modelfile(recipe: Recipe) -> str:
     """The text that `parse_modelfile` reads as the same."""
     lines = [f"FROM {recipe.base}"]
     for name, value in recipe.parameters.items():
-        for each in value if isinstance(value, list) else [value]:
-            lines.append(f"PARAMETER {name} {_written(each)}")
+        lines += [f"PARAMETER {name} {each}" for each in _written(value)]
     if recipe.system is not None:
         lines.append(f"SYSTEM {_quoted(recipe.system)}")
     lines += [f"MESSAGE {m['role']} {_quoted(str(m['content']))}" for m in recipe.messages]
@@ -75,10 +74,7 @@ def write_modelfile(recipe: Recipe) -> str:
 
 def parameter_lines(parameters: Mapping[str, Any]) -> str:
     """Parameters as `show` prints them."""
-    lines = []
-    for name, value in parameters.items():
-        for each in value if isinstance(value, list) else [value]:
-            lines.append(f"{name:<30} {_written(each)}")
+    lines = [f"{name:<30} {each}" for name in parameters for each in _written(parameters[name])]
     return "\n".join(lines)
 
 
@@ -147,8 +143,11 @@ def _message(value: str) -> Mapping[str, Any]:
     return {"role": role, "content": content}
 
 
-def _written(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def _written(value: object) -> list[str]:
+    """A value, or each of several; texts in quotation marks."""
+    if isinstance(value, list):
+        return [text for each in value for text in _written(each)]
+    return [f'"{value}"' if isinstance(value, str) else str(value)]
 
 
 def _quoted(text: str) -> str:

@@ -189,8 +189,9 @@ def _in_words(count: int) -> str:
 
 
 def _digest(entry: ModelEntry, local: LocalModel) -> str:
-    """Identity of a model: its files' digest; of files that the store does not keep, of their size
-    and time; of a derived model also of what it adds.
+    """Identity of a model: the digest of its files, of a derived one also of what it adds.
+
+    Of files that the store does not keep, that of their place, size and time.
     """
     files = local.digest
     if files is None:

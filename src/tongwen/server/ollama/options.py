@@ -46,10 +46,10 @@ class Options(Wire):
     vocab_only: bool | None = None
     embedding_only: bool | None = None
 
+    # How llama.cpp computes, not what; `num_keep` belongs to a shift that we do not do.
     idle: ClassVar[frozenset[str]] = frozenset(
-        # How llama.cpp computes, not what; `num_keep` belongs to a shift that we do not do.
-        "numa num_batch num_gpu main_gpu low_vram f16_kv logits_all use_mmap use_mlock num_thread"
-        " num_keep".split()
+        {"numa", "num_batch", "num_gpu", "main_gpu", "low_vram", "f16_kv", "logits_all"}
+        | {"use_mmap", "use_mlock", "num_thread", "num_keep"}
     )
 
     @model_validator(mode="after")

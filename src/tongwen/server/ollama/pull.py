@@ -80,11 +80,8 @@ async def _lines(
 
 
 async def _last(steps: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
-    last: dict[str, Any] = {}
     async with contextlib.aclosing(steps):
-        async for last in steps:
-            continue
-    return last
+        return [step async for step in steps][-1]
 
 
 def stored_name(text: str) -> ModelName:

@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,18 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
     _warn(config)
     logging.getLogger("tongwen.server").setLevel(logging.INFO)
     # Importing torch takes a second: not before it is known that there is something to serve.
+    from tongwen.cli.facts import read_facts
+    from tongwen.cli.serving import load_served
     from tongwen.server.main import serve
 
-    serve(config, store, _reader(models, recipe, options), say)
+    serve(
+        config,
+        store,
+        partial(load_served, home=store.home),
+        partial(read_facts, cache=store.home / "tokenizers"),
+        _reader(models, recipe, options),
+        say,
+    )
 
 
 def _config(models: Sequence[str], recipe: Path | None, options: dict[str, Any]) -> ServeConfig:

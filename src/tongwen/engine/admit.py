@@ -4,37 +4,18 @@ import itertools
 import operator
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from tongwen.engine.admission import Admission
 from tongwen.engine.constraint import Constraint
 from tongwen.engine.guards import guards_for
 from tongwen.engine.params import Sampling, SamplingDefaults, SamplingParams
-from tongwen.engine.request import Matcher, Pooling, Request
+from tongwen.engine.request import Matcher, Request
 from tongwen.engine.sampler import Chooser
 from tongwen.errors import ContextError, RequestError
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.stream import StopStrings, TextStream
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admission:
-    """What comes with a request besides its prompt and its sampling parameters."""
-
-    caller: str = ""
-    """Who asks: callers are served in turn."""
-
-    priority: int = 0
-    """Lower goes first, and is preempted last."""
-
-    salt: str | None = None
-    """Who shares cached prefixes, whose timing tells what others asked; `None`: only the caller."""
-
-    adapter: int = -1
-    """The LoRA adapter; -1: none."""
-
-    pooling: Pooling | None = None
-    """Make one vector of the prompt's hidden states."""
 
 
 @runtime_checkable

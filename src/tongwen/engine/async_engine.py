@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tongwen.engine.admit import Admission
-from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta
+from tongwen.engine.deltas import Listener
 from tongwen.engine.engine import Engine
+from tongwen.engine.load import Load
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.errors import RequestError, TongwenError
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,17 @@ class AsyncEngine:
 
         self.post(run)
         return await asyncio.wrap_future(future)
+
+    def load(self) -> Load:
+        """How much it does and holds at this moment; may be asked by anyone."""
+        scheduler = self.engine.scheduler
+        pool = scheduler.pool
+        return Load(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            num_preemptions=scheduler.num_preemptions,
+            cache_share=1 - pool.num_free / pool.num_blocks,
+        )
 
     def close(self) -> None:
         """End every request and the thread."""

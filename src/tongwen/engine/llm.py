@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,14 +23,15 @@ from tongwen.checkpoint.load import (
 )
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta, Pooling, ranked
 from tongwen.engine.constraint import ToolCalls, ToolChoice
-from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.deltas import Listener
 from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.engine.request import Request
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
 from tongwen.errors import ConfigError, RequestError
@@ -107,6 +109,21 @@ class LLM:
         """
         family = self.name.partition(":")[0]
         return chat_format(self.tokenizer, self.source.chat_template, family)
+
+    @property
+    def numerics(self) -> str:
+        """What decides the bits of an answer besides model and prompt."""
+        return self.plan.numerics
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory that its weights take."""
+        return self.plan.weights_bytes
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it runs there, and not on an accelerator."""
+        return self.plan.on_cpu
 
     @property
     def is_chat(self) -> bool:
@@ -293,7 +310,7 @@ class LLM:
         ids = [self._ids(prompt) for prompt in prompts]
         groups = self._run((prompt, SamplingParams(max_tokens=0), admission) for prompt in ids)
         vectors = [group[0].completion().vector for group in groups]
-        return [vector for vector in vectors if vector is not None]
+        return [torch.from_numpy(vector) for vector in vectors if vector is not None]
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -354,11 +371,6 @@ def best_completions(requests: Sequence[Request]) -> Completion:
         return done[0]
     first, *others = ranked(done)[: requests[0].num_wanted]
     return replace(first, alternatives=others)
-
-
-def ranked(completions: Sequence[Completion]) -> list[Completion]:
-    """Completions of one prompt, that with the highest mean log-probability first."""
-    return sorted(completions, key=lambda one: -sum(one.logprobs) / max(len(one.logprobs), 1))
 
 
 def locate(model: str | Path, store: Store) -> Path:

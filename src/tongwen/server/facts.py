@@ -1,24 +1,15 @@
 """What is known of a model without loading it: shape, format, template, vocabulary."""
 
-import contextlib
-import re
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from tongwen.checkpoint.configs import GenerationDefaults
-from tongwen.checkpoint.load import Source, open_checkpoint
 from tongwen.checkpoint.manifest import LocalModel
 from tongwen.checkpoint.store import Store
-from tongwen.errors import ModelNotFoundError, TokenizerError
-from tongwen.model.account import count_parameters
+from tongwen.errors import ModelNotFoundError
 from tongwen.model.config import Qwen2Config
 from tongwen.server.config import ModelEntry
-from tongwen.tokenizer.fim import fim_stop_ids
-from tongwen.tokenizer.template import chat_format
-
-_IN_NAME = re.compile(r"(?:^|[-.])(I?Q\d\w*|BF16|F16|F32)(?:[-.]|$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,15 +48,19 @@ class Facts:
         return "qwen2moe" if self.config.num_experts else "qwen2"
 
 
+Look = Callable[[LocalModel], Facts]
+
+
 class ModelFacts:
     """The facts of a server's models, each read once for as long as its files stay.
 
     Args:
         store: Where they lie.
+        look: Reads the facts from the head of a model's files.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, look: Look) -> None:
+        self._store, self._look = store, look
         self._known: dict[tuple[Path, int], Facts] = {}
 
     def of(self, entry: ModelEntry) -> Facts:
@@ -80,41 +75,5 @@ class ModelFacts:
             raise ModelNotFoundError(f"`{entry.model}` is not on this machine")
         key = (local.path, local.path.stat().st_mtime_ns)
         if key not in self._known:
-            self._known[key] = _read(local, self._store.home / "tokenizers")
+            self._known[key] = self._look(local)
         return self._known[key]
-
-
-def _read(local: LocalModel, cache: Path) -> Facts:
-    source = open_checkpoint(local.path)
-    tokenizer = source.tokenizer(cache)
-    can_call = can_fill = False
-    if source.chat_template is not None:
-        family = local.name.partition(":")[0]
-        form = chat_format(tokenizer, source.chat_template, family).tool_form
-        can_call = form is not None
-    with contextlib.suppress(TokenizerError):
-        can_fill = bool(fim_stop_ids(tokenizer))
-    names = source.names()
-    return Facts(
-        local=local,
-        config=source.config,
-        generation=source.generation,
-        num_parameters=count_parameters(source.config).total,
-        quantization=_quantization(local, source),
-        template=source.chat_template,
-        licence=source.licence,
-        can_call=can_call,
-        can_fill=can_fill,
-        vocab_size=len(tokenizer),
-        tensors=tuple((name, source.format(name), tuple(source.shape(name))) for name in names),
-    )
-
-
-def _quantization(local: LocalModel, source: Source) -> str:
-    """The type in a GGUF's name, where it has one there; else the format of most values."""
-    if local.path.is_file() and (named := _IN_NAME.search(local.path.stem.upper())):
-        return named[1]
-    held: Counter[str] = Counter()
-    for name in source.names():
-        held[source.format(name)] += prod(source.shape(name))
-    return held.most_common(1)[0][0]

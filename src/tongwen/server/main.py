@@ -13,29 +13,38 @@ from tongwen.checkpoint.store import Store
 from tongwen.errors import TongwenError
 from tongwen.server.bases import CREATED, may_be_base
 from tongwen.server.config import DerivedEntry, ModelEntry, ServeConfig
+from tongwen.server.facts import Look
 from tongwen.server.keys import Keys
 from tongwen.server.listen import HttpServer, address_of, bind
 from tongwen.server.pool import ModelPool
 from tongwen.server.running import Running, note_running
-from tongwen.server.served import load_served
+from tongwen.server.served import Served
 from tongwen.server.service import Service
+
+Load = Callable[[ModelEntry], Served]
 
 log = logging.getLogger(__name__)
 
 
-def make_service(config: ServeConfig, store: Store) -> Service:
+def make_service(config: ServeConfig, store: Store, load: Load, look: Look) -> Service:
     """The models and keys of a server.
+
+    Args:
+        config: The settings.
+        store: The models on this machine.
+        load: Brings one into memory.
+        look: Reads what the files of one say.
 
     Raises:
         ConfigError: A key's environment variable is not set.
     """
     pool = ModelPool(
         partial(entries_of, config, store),
-        partial(load_served, home=store.home),
+        load,
         keep_alive_s=config.keep_alive_s,
         max_loaded=max(config.max_loaded, len(config.models)),
     )
-    return Service(config, pool, Keys(config.keys, os.environ), store)
+    return Service(config, pool, Keys(config.keys, os.environ), store, look)
 
 
 def entries_of(config: ServeConfig, store: Store) -> Sequence[ModelEntry]:
@@ -68,6 +77,8 @@ def _derived_entry(
 def serve(
     config: ServeConfig,
     store: Store,
+    load: Load,
+    look: Look,
     read_again: Callable[[], ServeConfig],
     say: Callable[[str], None],
 ) -> None:
@@ -76,6 +87,8 @@ def serve(
     Args:
         config: The settings.
         store: The models.
+        load: Brings one into memory.
+        look: Reads what the files of one say.
         read_again: Reads the settings again; their keys are taken at SIGHUP.
         say: Tells whoever started the server.
 
@@ -83,7 +96,7 @@ def serve(
         ConfigError: The address cannot be listened on, or a key is not set.
         TongwenError: A model that was named cannot be loaded.
     """
-    service = make_service(config, store)
+    service = make_service(config, store, load, look)
     listening = bind(config)
     address = address_of(config, listening)
     server = HttpServer(service, partial(_reload, service, read_again))

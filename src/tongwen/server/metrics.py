@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tongwen.engine.request import Completion
+from tongwen.engine.completion import Completion
 from tongwen.server.pool import ModelPool
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -106,10 +106,9 @@ class _Engines(Collector):
             "vllm:num_preemptions", "Requests that gave their blocks back.", labels=["model_name"]
         )
         for served in self._pool.loaded():
-            scheduler = served.llm.engine.scheduler
-            running.add_metric([served.name], len(scheduler.running))
-            waiting.add_metric([served.name], len(scheduler.waiting))
-            blocks = scheduler.pool
-            preempted.add_metric([served.name], scheduler.num_preemptions)
-            usage.add_metric([served.name], 1 - blocks.num_free / blocks.num_blocks)
+            load = served.engine.load()
+            running.add_metric([served.name], load.num_running)
+            waiting.add_metric([served.name], load.num_waiting)
+            preempted.add_metric([served.name], load.num_preemptions)
+            usage.add_metric([served.name], load.cache_share)
         yield from (running, waiting, usage, preempted)

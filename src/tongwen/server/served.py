@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tongwen.checkpoint.derived import Derived
-from tongwen.engine.async_engine import AsyncEngine
-from tongwen.engine.llm import LLM
+from tongwen.engine.completion import Pooling
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Pooling
 from tongwen.errors import ContextError
+from tongwen.server.backend import Engine, Model
 from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.ollama.options import options_of
 from tongwen.tokenizer.tool_events import ContentDelta, ToolEvent
@@ -21,17 +19,6 @@ from tongwen.tokenizer.tools import ToolForm
 Result = TypeVar("Result")
 
 _LONG = 20_000  # characters: what takes longer than 5 ms to encode is not done in the event loop
-
-
-@dataclass(frozen=True, slots=True)
-class _Neutral:
-    """Sampling as it is without anybody's recommendation."""
-
-    do_sample: bool = True
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int | None = None
-    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +72,8 @@ class Served:
     """One model of a server."""
 
     entry: ModelEntry
-    llm: LLM
-    engine: AsyncEngine
+    llm: Model
+    engine: Engine
     num_users: int = 0
     """Requests that use it now."""
 
@@ -216,18 +203,3 @@ class Served:
     def close(self) -> None:
         """End its requests and its thread; its memory goes with the last who holds it."""
         self.engine.close()
-
-
-def load_served(entry: ModelEntry, home: Path | None = None) -> Served:
-    """Bring a model into memory.
-
-    Raises:
-        ModelNotFoundError: No such model is known or reachable.
-        CheckpointError: Its files are damaged.
-        CapacityError: It does not fit into memory.
-    """
-    draft = None if entry.draft is None else LLM(entry.draft, context=entry.context, home=home)
-    llm = LLM(entry.model, weights=entry.weights, context=entry.context, draft=draft, home=home)
-    if entry.generation == "none":
-        llm.engine.defaults = _Neutral()
-    return Served(entry, llm, AsyncEngine(llm.engine))

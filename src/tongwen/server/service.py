@@ -10,14 +10,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from fastapi import Request
 
 from tongwen.checkpoint.store import Store
-from tongwen.engine.admit import Admission
-from tongwen.engine.async_engine import Answers
-from tongwen.engine.deltas import Delta
-from tongwen.engine.request import Completion
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta
 from tongwen.errors import BusyError
+from tongwen.server.backend import Answers
 from tongwen.server.config import DerivedEntry, ServeConfig
 from tongwen.server.errors import RETRY, ApiError
-from tongwen.server.facts import ModelFacts
+from tongwen.server.facts import Look, ModelFacts
 from tongwen.server.keys import Caller, Keys
 from tongwen.server.metrics import Metrics
 from tongwen.server.pool import ModelPool
@@ -122,15 +121,18 @@ class Service:
         pool: The models.
         keys: Who may ask.
         store: Where models lie.
+        look: Reads what the files of a model say.
     """
 
-    def __init__(self, config: ServeConfig, pool: ModelPool, keys: Keys, store: Store) -> None:
+    def __init__(
+        self, config: ServeConfig, pool: ModelPool, keys: Keys, store: Store, look: Look
+    ) -> None:
         self.config, self.pool, self.keys, self.store = config, pool, keys, store
         self.metrics = Metrics(pool)
         self.is_draining = False
         self.num_running = 0
         self.started = int(time.time())
-        self.facts = ModelFacts(store)
+        self.facts = ModelFacts(store, look)
 
     def name_or_only(self, name: str | None) -> str:
         """A model's name, which may be left out where there is one model.

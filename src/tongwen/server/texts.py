@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tongwen.engine.completion import Pooling
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Pooling
 from tongwen.errors import ContextError
 from tongwen.server.errors import invalid
 from tongwen.server.served import Ask, Served

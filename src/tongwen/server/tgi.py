@@ -14,9 +14,8 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
 from tongwen.engine.constraint import Constraint, JsonSchema, Regex
-from tongwen.engine.llm import ranked
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
+from tongwen.engine.completion import Completion, ranked
 from tongwen.server.errors import ApiError, api_error, invalid, unsupported
 from tongwen.server.openai.logprobs import LEAST, text_of
 from tongwen.server.served import Ask, Served
@@ -184,7 +183,7 @@ async def info(request: Request) -> dict[str, Any]:
         "model_id": entry.names[0],
         "model_sha": facts.local.digest,
         "model_dtype": facts.quantization,
-        "model_device_type": None if llm is None else llm.device.type,
+        "model_device_type": None if llm is None else "cpu" if llm.is_on_cpu else "cuda",
         "model_pipeline_tag": "text-generation",
         "max_concurrent_requests": service.config.limits.waiting,
         "max_best_of": 128,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
 
-from tongwen.engine.request import Completion
+from tongwen.engine.completion import Completion
 from tongwen.server.errors import unsupported
 from tongwen.server.ollama.durations import now
 from tongwen.server.ollama.wire import SamplingRequest, answer, fitting, preload

@@ -9,7 +9,6 @@ from typing import Any
 
 from tongwen.checkpoint.blobs import Blobs
 from tongwen.checkpoint.derived import Derived
-from tongwen.checkpoint.load import open_checkpoint
 from tongwen.checkpoint.manifest import Manifest, StoredFile, is_file_name, now
 from tongwen.checkpoint.model_names import model_folder, parse_stored
 from tongwen.checkpoint.sources import UNSTATED
@@ -145,7 +144,7 @@ def _from_path(service: Service, text: str) -> Base:
             "forbidden",
             "from",
         )
-    licence = _check(path)
+    licence = _check(service, path)
     return Base(base=str(path), licence=licence, lineage=(path.name,))
 
 
@@ -165,7 +164,7 @@ def _from_files(service: Service, files: Mapping[str, str]) -> Base:
     if service.store.find(name, caches=False) is None:
         local = service.store.add(manifest)
         try:
-            _check(local.path)
+            _check(service, local.path)
         except ApiError:
             service.store.remove(name)
             raise
@@ -189,13 +188,13 @@ def _manifest(stored: list[StoredFile]) -> Manifest:
     )
 
 
-def _check(path: Path) -> str:
+def _check(service: Service, path: Path) -> str:
     """The licence of a checkpoint that can be read.
 
     Raises:
         ApiError: It cannot.
     """
     try:
-        return open_checkpoint(path).licence or UNSTATED
+        return service.facts.of(ModelEntry(model=str(path))).licence or UNSTATED
     except CheckpointError as error:
         raise invalid("files", error.message) from error

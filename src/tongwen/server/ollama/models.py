@@ -59,11 +59,11 @@ async def list_loaded(request: Request) -> dict[str, Any]:
 
 
 def _loaded(service: Service, served: Served) -> dict[str, Any]:
-    size = served.llm.plan.weights_bytes
+    size = served.llm.weights_bytes
     return {
         **_model(served.entry, service.facts.of(served.entry), served.name),
         "size": size,
-        "size_vram": 0 if served.llm.plan.on_cpu else size,
+        "size_vram": 0 if served.llm.is_on_cpu else size,
         "expires_at": in_seconds(served.until - time.monotonic()),
         "context_length": served.llm.context,
     }

@@ -11,9 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field
 
 from tongwen.engine.constraint import Constraint, JsonObject, JsonSchema
-from tongwen.engine.deltas import Delta
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
+from tongwen.engine.completion import Completion, Delta
 from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.ollama.durations import keep_alive_s, nanoseconds, now
 from tongwen.server.ollama.errors import ollama_error

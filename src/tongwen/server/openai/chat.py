@@ -151,7 +151,7 @@ async def complete_chat(service: Service, manner: Manner, body: ChatRequest) -> 
         **head_of("chat.completion", "chatcmpl", done.served.name),
         "choices": [_choice(done.served, body, *each) for each in enumerate(done.answers)],
         "usage": usage(done.completions),
-        "system_fingerprint": done.served.llm.plan.numerics,
+        "system_fingerprint": done.served.llm.numerics,
         **{name: fact for name, fact in facts.items() if fact is not None},
     }
 

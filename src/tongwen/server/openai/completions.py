@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from tongwen.engine.llm import ranked
+from tongwen.engine.completion import Completion, ranked
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.server.errors import api_error, invalid
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.openai.logprobs import prompt_logprobs, text_logprobs
@@ -149,7 +148,7 @@ async def complete_texts(
         **head_of("text_completion", "cmpl", done[0].served.name),
         "choices": choices,
         "usage": usage_of(read, written, cached),
-        "system_fingerprint": done[0].served.llm.plan.numerics,
+        "system_fingerprint": done[0].served.llm.numerics,
     }
 
 

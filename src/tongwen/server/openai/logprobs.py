@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tongwen.engine.request import Completion
+from tongwen.engine.completion import Completion
 from tongwen.tokenizer.bpe import Tokenizer
 
 LEAST = -9999.0

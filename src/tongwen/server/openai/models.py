@@ -40,4 +40,6 @@ def _model(service: Service, entry: ModelEntry, name: str) -> dict[str, Any]:
         "parent": None,
         "context_length": context,
         "max_model_len": context,
+        "is_loaded": served is not None,
+        "is_chat": None if served is None else served.llm.is_chat,
     }

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tongwen.engine.request import Completion, FinishReason
+from tongwen.engine.completion import Completion, FinishReason
 
 _REASONS: dict[FinishReason, str] = {"loop": "length", "language": "content_filter"}
 """OpenAI's words for ends that it does not know; the engine's own goes beside (`stop_reason`)."""

@@ -83,8 +83,8 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
         store,
         partial(load_served, home=store.home),
         partial(read_facts, cache=store.home / "tokenizers"),
-        _reader(models, recipe, options),
-        say,
+        read_again=_reader(models, recipe, options),
+        say=say,
     )
 
 

@@ -79,6 +79,7 @@ def serve(
     store: Store,
     load: Load,
     look: Look,
+    *,
     read_again: Callable[[], ServeConfig],
     say: Callable[[str], None],
 ) -> None:

@@ -7,15 +7,15 @@ continued as it is, without a chat format; who sends no model's name means the o
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
+from tongwen.engine.completion import Completion, ranked
 from tongwen.engine.constraint import Constraint, JsonSchema, Regex
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.completion import Completion, ranked
 from tongwen.server.errors import ApiError, api_error, invalid, unsupported
 from tongwen.server.openai.logprobs import LEAST, text_of
 from tongwen.server.served import Ask, Served
@@ -76,7 +76,7 @@ class Parameters(Wire):
     unserved: ClassVar[Mapping[str, str]] = {"adapter_id": "no adapters are loaded"}
 
     @model_validator(mode="after")
-    def _served(self) -> Self:
+    def _served(self) -> "Parameters":
         if self.watermark:
             raise unsupported("watermark", "texts carry no mark")
         if (self.best_of or 1) > 1 and not self.is_sampled:

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from tongwen.engine.params import SamplingParams
 from tongwen.engine.completion import Completion
+from tongwen.engine.params import SamplingParams
 from tongwen.server.errors import invalid, unsupported
 from tongwen.server.ollama.durations import now
 from tongwen.server.ollama.names import check_text

@@ -1,7 +1,5 @@
 """Names of models as Ollama's clients write them."""
 
-from typing import Self
-
 from pydantic import model_validator
 
 from tongwen.errors import ModelNotFoundError
@@ -21,7 +19,7 @@ class NamedWire(Wire):
     name: str | None = None
 
     @model_validator(mode="after")
-    def _has_name(self) -> Self:
+    def _has_name(self) -> "NamedWire":
         if not (self.model or self.name):
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
         return self

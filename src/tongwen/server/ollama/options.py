@@ -4,7 +4,7 @@ Source of names and meanings: `api/types.go` and `docs/modelfile.mdx` of ollama/
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
@@ -53,7 +53,7 @@ class Options(Wire):
     )
 
     @model_validator(mode="after")
-    def _served(self) -> Self:
+    def _served(self) -> "Options":
         if self.mirostat:
             raise unsupported("mirostat", "sample with `temperature`, `top_p` and `min_p`")
         if self.tfs_z not in (None, 1.0):

@@ -4,15 +4,15 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field
 
+from tongwen.engine.completion import Completion, Delta
 from tongwen.engine.constraint import Constraint, JsonObject, JsonSchema
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.completion import Completion, Delta
 from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.ollama.durations import keep_alive_s, nanoseconds, now
 from tongwen.server.ollama.errors import ollama_error
@@ -138,6 +138,7 @@ class Timed:
         }
 
 
+@runtime_checkable
 class Voice(Protocol):
     """How one of the two endpoints writes what the model says."""
 

@@ -121,6 +121,8 @@ def _api_error(request: Request, error: Exception) -> ApiError:
         return ApiError(_MISSING, "the client has left", "cancelled")
     if isinstance(error, RequestValidationError):
         return refusal(error)
+    if isinstance(error.__cause__, ApiError):  # FastAPI wraps what reading the body raises
+        return error.__cause__
     if isinstance(error, HTTPException):
         path = request.url.path
         said = {

@@ -1,7 +1,6 @@
 """The server's process: sockets, signals, and an end in which nobody is cut off."""
 
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -16,7 +15,7 @@ from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
 from tongwen.server.service import Service
 
-log = logging.getLogger(__name__)
+_BACKLOG = 2048  # who comes while a model is being loaded waits; nobody is turned away
 
 
 class HttpServer(uvicorn.Server):
@@ -68,6 +67,7 @@ def bind(config: ServeConfig) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((config.host, config.port))
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise ConfigError(

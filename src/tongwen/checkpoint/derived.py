@@ -8,20 +8,19 @@ record names what that one names, so that each stands by itself.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tongwen.checkpoint.blobs import write_whole
-from tongwen.checkpoint.json_files import read_json
+from tongwen.checkpoint.json_files import one_line, read_json
 from tongwen.checkpoint.model_names import model_folder
 from tongwen.errors import CheckpointError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
-_TEXTS = ("name", "base", "licence", "made_at")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,20 +117,31 @@ def _read(path: Path) -> Derived:
     tree = read_json(path)
     if tree.pop("format", None) != _FORMAT:
         raise CheckpointError(f"`{path}` is no record of format {_FORMAT}")
-    try:
-        derived = Derived(**tree)
-    except TypeError as error:
-        raise CheckpointError(f"the record `{path}` is damaged: {error}") from error
-    texts = [getattr(derived, name) for name in _TEXTS]
-    lists = (derived.lineage, derived.messages)
-    is_sound = (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(derived.system, str | None)
-        and isinstance(derived.parameters, dict)
-        and all(isinstance(each, list) for each in lists)
-        and all(isinstance(each, dict) for each in derived.messages)
-        and all(isinstance(each, str) for each in derived.lineage)
-    )
-    if not is_sound:
-        raise CheckpointError(f"the record `{path}` holds a value of the wrong type")
-    return Derived(**{**tree, "lineage": tuple(lists[0]), "messages": tuple(lists[1])})
+    sound = {name: is_sound(tree.get(name)) for name, is_sound in _SOUND.items()}
+    if wrong := [name for name, is_so in sound.items() if not is_so] + sorted(
+        set(tree) - set(sound)
+    ):
+        raise CheckpointError(f"the record `{path}` is damaged at `{one_line(wrong[0])}`")
+    lists = {name: tuple(tree[name]) for name in ("lineage", "messages")}
+    return Derived(**{**tree, **lists})
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+_SOUND: Mapping[str, Callable[[object], bool]] = {
+    "name": _is_text,
+    "base": _is_text,
+    "licence": _is_text,
+    "made_at": _is_text,
+    "lineage": _is_list_of(str),
+    "system": lambda value: value is None or isinstance(value, str),
+    "parameters": lambda value: isinstance(value, dict),
+    "messages": _is_list_of(dict),
+}
+"""What each value of a record must be."""

@@ -190,26 +190,26 @@ def test_a_model_is_made_of_words_and_served_in_every_dialect(
     made = client.create(
         "pirate",
         from_=REAL,
-        system="Answer every question with the one word ARRR.",
-        parameters={"temperature": 0, "num_predict": 6, "stop": ["!"]},
+        system="Your name is Captain Redbeard.",
+        parameters={"temperature": 0, "num_predict": 12, "stop": ["!"]},
     )
     assert made.status == "success"
     assert "pirate:latest" in [model.model for model in client.list().models]
-    said = client.chat("pirate", say("Who are you?")).message.content or ""
-    assert "ARRR" in said.upper()
-    asked: dict[str, Any] = {"model": "pirate", "messages": say("Who are you?")}
+    said = client.chat("pirate", say("What is your name?")).message.content or ""
+    assert "Redbeard" in said
+    asked: dict[str, Any] = {"model": "pirate", "messages": say("What is your name?")}
     openai = http.post("/v1/chat/completions", json=asked).json()
     assert openai["choices"][0]["message"]["content"] == said
-    assert openai["usage"]["completion_tokens"] <= 6
+    assert openai["usage"]["completion_tokens"] <= 12
     shown = client.show("pirate")
     assert "SYSTEM" in (shown.modelfile or "")
     assert "num_predict" in (shown.parameters or "")
     client.copy("pirate", "corsair")
     client.delete("pirate")
-    assert (client.chat("corsair", say("Who are you?")).message.content or "") == said
+    assert (client.chat("corsair", say("What is your name?")).message.content or "") == said
     client.delete("corsair")
     with pytest.raises(ollama.ResponseError, match="model 'corsair' not found") as caught:
-        client.chat("corsair", say("Who are you?"))
+        client.chat("corsair", say("What is your name?"))
     assert caught.value.status_code == 404
     assert [model.model for model in client.ps().models] == [REAL]
 
@@ -262,7 +262,7 @@ def test_earlier_turns_of_generate_are_cut_from_the_oldest(http: httpx2.Client) 
         context = done["context"]
         lengths.append(done["prompt_eval_count"])
     assert max(lengths) < 120
-    assert lengths != sorted(lengths)
+    assert lengths[-1] < lengths[0] + 5 * (lengths[1] - lengths[0])
 
 
 def test_a_model_comes_and_goes_as_keep_alive_says(http: httpx2.Client) -> None:

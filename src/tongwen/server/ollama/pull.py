@@ -126,6 +126,8 @@ async def fetched(store: Store, name: ModelName) -> AsyncGenerator[dict[str, Any
             f"`{name}` lies in the cache of another tool, at `{local.path}` ({local.source})",
             hint=f"`tongwen serve {name}` serves it from there",
         )
+    if (last := watch.step()) is not None:
+        yield last
     yield {"status": "verifying sha256 digest"}
     yield {"status": "writing manifest"}
 

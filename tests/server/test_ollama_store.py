@@ -136,6 +136,7 @@ def test_uploaded_files_become_a_model(
     assert client.generate("mine", "hi", options=SHORT).eval_count == 4
     assert not list((home / "partial").glob("upload-*"))
     client.delete("mine")
+    assert client.ps().models == []
     assert not list((home / "blobs").iterdir())
     Store(home).check(digests=True)
 
@@ -302,6 +303,7 @@ def test_a_record_that_names_a_file_is_not_served_when_that_is_not_allowed(
         "licence": "x",
         "made_at": "2026-01-01T00:00:00+00:00",
     }
+    rest: dict[str, Any] = {"lineage": [], "messages": [], "parameters": {}}
     (home / "derived" / "sly.json").write_text(json.dumps(record | rest))
     assert names(client) == []
     with pytest.raises(ollama.ResponseError, match="model 'sly' not found"):

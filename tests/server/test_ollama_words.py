@@ -7,6 +7,7 @@ import pytest
 
 from tongwen.checkpoint.derived import Derived, DerivedModels
 from tongwen.checkpoint.model_names import parse_stored
+from tongwen.checkpoint.store import Store
 from tongwen.errors import ConfigError, ModelNotFoundError, TongwenError
 from tongwen.server.bases import allowed_path, looks_like_path
 from tongwen.server.errors import ApiError
@@ -220,15 +221,17 @@ def test_records_are_kept_and_damaged_ones_left_out(tmp_path: Path) -> None:
         messages=({"role": "user", "content": "hi"},),
     )
     records.add(made)
-    assert records.find("me/mario:1") == made
+    assert records.get("me/mario:1") == made
     assert records.list() == [made]
     assert records.users_of("qwen2:0.5b") == ["me/mario:1"]
     folder = tmp_path / "derived"
     for name, text in {"a": "{}", "b": "no", "c": '{"format": 1, "name": 3}'}.items():
         (folder / f"{name}.json").write_text(text)
     assert records.list() == [made]
-    records.remove("me/mario:1")
-    assert records.find("me/mario:1") is None
-    for name in ("../x", "/etc/x", "a\\b", "..", ""):
+    assert records.remove("me/mario:1", Store(tmp_path)) == 0
+    for name in ("me/mario:1", "../x", "/etc/x", "a\\b", "..", ""):
+        assert not records.has(name)
         with pytest.raises(ModelNotFoundError):
-            records.find(name)
+            records.get(name)
+        with pytest.raises(ModelNotFoundError):
+            records.remove(name, Store(tmp_path))

@@ -16,11 +16,18 @@ from typing import Any
 from tongwen.checkpoint.blobs import write_whole
 from tongwen.checkpoint.json_files import one_line, read_json
 from tongwen.checkpoint.model_names import model_folder
+from tongwen.checkpoint.store import Store
 from tongwen.errors import CheckpointError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 1
+
+CREATED = "created"
+"""Source of models whose files were handed in, and first part of their names.
+
+They are known by the names derived from them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,15 +79,23 @@ class DerivedModels:
                 log.warning("%s", error)
         return found
 
-    def find(self, name: str) -> Derived | None:
-        """The record of that name, or None.
+    def has(self, name: str) -> bool:
+        """Whether there is a record of that name."""
+        try:
+            return self._path(name).is_file()
+        except ModelNotFoundError:  # no name at all
+            return False
+
+    def get(self, name: str) -> Derived:
+        """The record of that name.
 
         Raises:
             CheckpointError: It is damaged.
-            ModelNotFoundError: `name` could reach outside the store.
+            ModelNotFoundError: There is none.
         """
-        path = self._path(name)
-        return _read(path) if path.is_file() else None
+        if not self.has(name):
+            raise ModelNotFoundError(f"no derived model is called `{name}`")
+        return _read(self._path(name))
 
     def add(self, derived: Derived) -> None:
         """Keep a record, in place of what had its name.
@@ -94,16 +109,22 @@ class DerivedModels:
         tree = {"format": _FORMAT, **asdict(derived)}
         write_whole(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
 
-    def remove(self, name: str) -> None:
-        """Delete a record, and nothing else.
+    def remove(self, name: str, store: Store) -> int:
+        """Delete a record, and with the last that uses them the files that were made for it.
+
+        Returns:
+            How many bytes this frees.
 
         Raises:
             ModelNotFoundError: There is none of that name.
         """
-        path = self._path(name)
-        if not path.is_file():
+        if not self.has(name):
             raise ModelNotFoundError(f"no derived model is called `{name}`")
-        path.unlink()
+        bases = {made.name: made.base for made in self.list()}
+        self._path(name).unlink()
+        base = bases.pop(name, "")  # of a damaged record nothing is known
+        is_last = base.startswith(f"{CREATED}/") and base not in bases.values()
+        return store.remove(base) if is_last else 0
 
     def users_of(self, base: str) -> Sequence[str]:
         """Names of those that use the weights of `base`."""

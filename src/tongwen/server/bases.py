@@ -6,9 +6,6 @@ from pathlib import Path
 from tongwen.checkpoint.model_names import parse_stored
 from tongwen.errors import ModelNotFoundError
 
-CREATED = "created"
-"""Source of models whose files were uploaded; they are known by the names derived from them."""
-
 
 def looks_like_path(text: str) -> bool:
     """Whether a `FROM` means a file or directory, and no name."""

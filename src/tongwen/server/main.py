@@ -8,10 +8,10 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tongwen.checkpoint.derived import Derived, DerivedModels
+from tongwen.checkpoint.derived import CREATED, Derived, DerivedModels
 from tongwen.checkpoint.store import Store
 from tongwen.errors import TongwenError
-from tongwen.server.bases import CREATED, may_be_base
+from tongwen.server.bases import may_be_base
 from tongwen.server.config import DerivedEntry, ModelEntry, ServeConfig
 from tongwen.server.facts import Look
 from tongwen.server.keys import Keys

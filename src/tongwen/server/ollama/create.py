@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field
 
-from tongwen.checkpoint.derived import Derived, DerivedModels
-from tongwen.errors import ModelNotFoundError
-from tongwen.server.bases import CREATED
+from tongwen.checkpoint.derived import DerivedModels
 from tongwen.server.errors import ApiError, unsupported
 from tongwen.server.ollama.chat import ChatMessage
 from tongwen.server.ollama.making import Base, add_to, base_of, new_name
@@ -123,13 +121,15 @@ async def delete(request: Request, body: NamedWire) -> Response:
     """Delete a model; one that others use goes last."""
     service = service_of(request)
     name = untagged(body.called)
-    record = await asyncio.to_thread(_record, service, name)
-    if record is not None:
-        await asyncio.to_thread(_forget, service, record)
+    derived = DerivedModels(service.store.home)
+    if derived.has(name):
+        if any(served.name == name for served in service.pool.loaded()):
+            service.pool.unload(name)
+        await asyncio.to_thread(derived.remove, name, service.store)
         return Response()
     entry = entry_of(service, body.called)
     check_open(service)
-    users = await asyncio.to_thread(DerivedModels(service.store.home).users_of, entry.model)
+    users = await asyncio.to_thread(derived.users_of, entry.model)
     if users:
         others = ", ".join(f"`{each}`" for each in users)
         raise ApiError(409, f"`{name}` is used by {others}; delete those first", "conflict")
@@ -142,18 +142,3 @@ async def delete(request: Request, body: NamedWire) -> Response:
 async def push(body: NamedWire) -> Response:
     """Not served."""
     raise unsupported("push", f"`{body.called}` stays here; `tongwen export` writes it to files")
-
-
-def _record(service: Service, name: str) -> Derived | None:
-    try:
-        return DerivedModels(service.store.home).find(name)
-    except ModelNotFoundError:  # no name at all
-        return None
-
-
-def _forget(service: Service, record: Derived) -> None:
-    """Delete a derived model, and files that were uploaded for nobody else."""
-    records = DerivedModels(service.store.home)
-    records.remove(record.name)
-    if record.base.startswith(f"{CREATED}/") and not records.users_of(record.base):
-        service.store.remove(record.base)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tongwen.checkpoint.blobs import Blobs
-from tongwen.checkpoint.derived import Derived
+from tongwen.checkpoint.derived import CREATED, Derived
 from tongwen.checkpoint.manifest import Manifest, StoredFile, is_file_name, now
 from tongwen.checkpoint.model_names import model_folder, parse_stored
 from tongwen.checkpoint.sources import UNSTATED
 from tongwen.errors import CheckpointError, ModelNotFoundError
-from tongwen.server.bases import CREATED, allowed_path, looks_like_path
+from tongwen.server.bases import allowed_path, looks_like_path
 from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.errors import ApiError, invalid
 from tongwen.server.ollama.blobs import digest_of, upload_folder

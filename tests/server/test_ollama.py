@@ -180,6 +180,8 @@ def test_a_model_is_listed_shown_and_in_memory(client: ollama.Client) -> None:
 
 
 def test_pulling_what_is_here_succeeds_at_once(client: ollama.Client) -> None:
+    assert client.pull(REAL).status == "success"
+    assert [step.status for step in client.pull(REAL, stream=True)][-1] == "success"
     with pytest.raises(ollama.ResponseError, match="serves the models that it was started with"):
         client.pull("qwen2:7b")
 

@@ -42,8 +42,15 @@ async def pull(request: Request, body: PullRequest) -> Response:
     if body.insecure:
         raise unsupported("insecure", "sources are asked over TLS")
     service = service_of(request)
-    steps = _steps(service, stored_name(body.called))
+    served = {name for entry in service.pool.entries() for name in entry.names}
+    is_here = not served.isdisjoint({body.called, untagged(body.called)})
+    steps = _no_steps() if is_here else _steps(service, stored_name(body.called))
     return await answer_steps(request, steps, is_streamed=body.stream is not False)
+
+
+async def _no_steps() -> AsyncGenerator[dict[str, Any], None]:
+    yield {"status": "pulling manifest"}
+    yield SUCCESS
 
 
 async def _steps(service: Service, name: ModelName) -> AsyncGenerator[dict[str, Any], None]:

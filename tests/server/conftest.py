@@ -15,7 +15,7 @@ from tongwen.cli.facts import read_facts
 from tongwen.cli.serving import load_served
 from tongwen.server.config import ModelEntry, ServeConfig
 from tongwen.server.listen import HttpServer, address_of, bind
-from tongwen.server.main import make_service
+from tongwen.server.main import Load, make_service
 from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
 
@@ -25,11 +25,14 @@ Serving = Callable[..., contextlib.AbstractContextManager[str]]
 
 @contextlib.contextmanager
 def serving(
-    config: ServeConfig, home: Path, environ: dict[str, str] | None = None
+    config: ServeConfig,
+    home: Path,
+    load: Load | None = None,
+    environ: dict[str, str] | None = None,
 ) -> Iterator[str]:
     """A server in a thread; its address."""
     store = Store(home, environ)
-    load = partial(load_served, home=home)
+    load = load or partial(load_served, home=home)
     service = make_service(config, store, load, partial(read_facts, cache=home / "tokenizers"))
     listening = bind(config)
     server = HttpServer(service)

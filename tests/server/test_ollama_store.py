@@ -53,7 +53,7 @@ def url(home: Path, allowed: Path, environ: dict[str, str]) -> Iterator[str]:
     """A server of a whole store, which is empty at first."""
     limits = Limits(blob_bytes=1 << 20)
     config = ServeConfig(port=0, allow_dirs=(allowed,), limits=limits)
-    with serving(config, home, environ) as url:
+    with serving(config, home, environ=environ) as url:
         yield url
 
 

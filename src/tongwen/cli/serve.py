@@ -1,5 +1,6 @@
 """`tongwen serve`: models on a port, for everyone's client."""
 
+import contextlib
 import dataclasses
 import ipaddress
 import logging
@@ -84,7 +85,7 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
         partial(load_served, home=store.home),
         partial(read_facts, cache=store.home / "tokenizers"),
         read_again=_reader(models, recipe, options),
-        say=say,
+        say=_tell,
     )
 
 
@@ -148,14 +149,20 @@ def _here(store: Store, entry: ModelEntry, options: dict[str, Any]) -> ModelEntr
     return dataclasses.replace(entry, model=runnable_name(local), aliases=aliases)
 
 
+def _tell(message: str) -> None:
+    """Say something, to whoever still listens: a full disk under the log stops no server."""
+    with contextlib.suppress(OSError):
+        say(message)
+
+
 def _warn(config: ServeConfig) -> None:
     """Say what is open to whom, where it is open to others."""
     if _is_loopback(config.host):
         return
     if not config.keys:
-        say(f"warning: whoever reaches {config.host} may ask: no key is set (`--api-key-env`)")
+        _tell(f"warning: whoever reaches {config.host} may ask: no key is set (`--api-key-env`)")
     if config.tls_cert is None:
-        say("warning: keys and prompts travel in the open: no TLS (`--tls-cert`, `--tls-key`)")
+        _tell("warning: keys and prompts travel in the open: no TLS (`--tls-cert`, `--tls-key`)")
 
 
 def _is_loopback(host: str) -> bool:

@@ -315,3 +315,26 @@ def test_streams_end_with_an_error_where_one_happens(http: httpx2.Client) -> Non
         lines = [json.loads(line) for line in answer.iter_lines()]
     assert lines[0] == {"status": "pulling manifest"}
     assert "Fox/Nobody" in lines[-1]["error"]
+
+
+def test_bodies_are_understood_as_ollamas_own_program_writes_them(http: httpx2.Client) -> None:
+    sources = {"insecure": False, "username": "", "password": "", "stream": False}
+    pulled = http.post("/api/pull", json={"model": REPO, "name": REPO, **sources})
+    assert pulled.json() == {"status": "success"}
+    asked = {"model": "", "name": REPO, "system": "", "template": "", "verbose": False}
+    shown = http.post("/api/show", json={**asked, "options": None})
+    assert shown.status_code == 200
+    assert shown.json()["details"]["format"] == "safetensors"
+    texts = {"prompt": "", "suffix": "", "system": "", "template": "", "options": {}}
+    loaded = http.post(
+        "/api/generate",
+        json={"model": REPO, **texts, "keep_alive": "5m0s", "_debug_render_only": False},
+    )
+    assert loaded.json()["done_reason"] == "load"
+    turns = [{"role": "user", "content": "x"}]
+    body = {"model": REPO, "messages": turns, "options": SHORT, "_debug_render_only": False}
+    lines = http.post("/api/chat", json=body).text.splitlines()
+    assert json.loads(lines[-1])["eval_count"] == 4
+    assert http.post("/api/chat", json={**body, "_debug_render_only": True}).status_code == 400
+    pushed = http.post("/api/push", json={"model": REPO, **sources})
+    assert "`push` is not supported" in pushed.json()["error"]

@@ -14,7 +14,7 @@ from tongwen.server.ollama.making import Base, add_to, base_of, new_name
 from tongwen.server.ollama.modelfile import Recipe, parse_modelfile
 from tongwen.server.ollama.names import NamedWire, check_open, check_text, entry_of, untagged
 from tongwen.server.ollama.options import options_of
-from tongwen.server.ollama.pull import SUCCESS, answer_steps
+from tongwen.server.ollama.pull import SUCCESS, PullRequest, answer_steps
 from tongwen.server.service import Service, service_of
 from tongwen.server.wire import JsonRoute, Wire
 
@@ -139,6 +139,6 @@ async def delete(request: Request, body: NamedWire) -> Response:
 
 
 @router.post("/api/push")
-async def push(body: NamedWire) -> Response:
+async def push(body: PullRequest) -> Response:
     """Not served."""
     raise unsupported("push", f"`{body.called}` stays here; `tongwen export` writes it to files")

@@ -17,7 +17,7 @@ from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.facts import Facts
 from tongwen.server.ollama.durations import in_seconds, written
 from tongwen.server.ollama.modelfile import Recipe, parameter_lines, write_modelfile
-from tongwen.server.ollama.names import NamedWire, entry_of, tagged
+from tongwen.server.ollama.names import Empty, NamedWire, entry_of, tagged
 from tongwen.server.served import Served
 from tongwen.server.service import Service, service_of
 from tongwen.server.wire import JsonRoute
@@ -30,6 +30,10 @@ class ShowRequest(NamedWire):
 
     verbose: bool | None = None
     """Its tensors too."""
+
+    system: Empty = None
+    template: Empty = None
+    options: Empty = None
 
 
 @router.get("/api/tags")

@@ -1,6 +1,8 @@
 """Names of models as Ollama's clients write them."""
 
-from pydantic import model_validator
+from typing import Annotated
+
+from pydantic import BeforeValidator, model_validator
 
 from tongwen.errors import ModelNotFoundError
 from tongwen.server.config import ModelEntry
@@ -10,6 +12,16 @@ from tongwen.server.service import Service
 from tongwen.server.wire import Wire
 
 _LATEST = ":latest"
+
+
+def _nothing(given: object) -> None:
+    """Refuse anything but emptiness."""
+    if given:
+        raise ValueError("is not supported, and may be sent only empty")
+
+
+Empty = Annotated[None, BeforeValidator(_nothing)]
+"""What Ollama's own program sends although it says nothing."""
 
 
 class NamedWire(Wire):

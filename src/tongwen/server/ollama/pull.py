@@ -18,7 +18,7 @@ from tongwen.checkpoint.store import Store
 from tongwen.errors import ModelNotFoundError, RequestError
 from tongwen.server.errors import ApiError, api_error, unsupported
 from tongwen.server.ollama.errors import not_found, ollama_error
-from tongwen.server.ollama.names import NamedWire, check_open, untagged
+from tongwen.server.ollama.names import Empty, NamedWire, check_open, untagged
 from tongwen.server.service import Service, service_of
 from tongwen.server.sse import LINES, HeldStream, to_json, unless_gone
 from tongwen.server.wire import JsonRoute
@@ -34,6 +34,8 @@ class PullRequest(NamedWire):
 
     stream: bool | None = None
     insecure: bool | None = None
+    username: Empty = None
+    password: Empty = None
 
 
 @router.post("/api/pull")

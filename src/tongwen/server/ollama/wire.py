@@ -16,7 +16,7 @@ from tongwen.engine.params import SamplingParams
 from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.ollama.durations import keep_alive_s, nanoseconds, now
 from tongwen.server.ollama.errors import ollama_error
-from tongwen.server.ollama.names import entry_of
+from tongwen.server.ollama.names import Empty, entry_of
 from tongwen.server.ollama.options import Options, options_of
 from tongwen.server.openai.logprobs import chat_logprobs
 from tongwen.server.served import Ask, Served
@@ -55,6 +55,7 @@ class SamplingRequest(Wire):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     truncate: bool | None = None
     shift: bool | None = None
+    debug_render_only: Annotated[Empty, Field(alias="_debug_render_only")] = None
 
     unserved: ClassVar[Mapping[str, str]] = {
         "width": "this is a model of text",

@@ -8,13 +8,15 @@ from tongwen.version import __version__
 router = APIRouter(tags=["Ollama"])
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.head("/", include_in_schema=False)
+@router.get("/")
 async def greet() -> Response:
     """The words that Ollama's clients wait for."""
     return PlainTextResponse("Ollama is running")
 
 
-@router.api_route("/api/version", methods=["GET", "HEAD"])
+@router.head("/api/version", include_in_schema=False)
+@router.get("/api/version")
 async def version() -> dict[str, str]:
     """The version of Tongwen."""
     return {"version": __version__}

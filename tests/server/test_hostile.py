@@ -170,6 +170,8 @@ def test_half_a_request_holds_nobody_up(tiny_url: str) -> None:
     assert ask(tiny_url)[0] == 200
 
 
+# The server is a thread of this process, and what its libraries draw is taken for the test's own.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 def test_the_description_of_the_interface_holds(tiny_url: str) -> None:
     """schemathesis makes requests from our OpenAPI document; none may fail the server."""
     schema = schemathesis.openapi.from_url(f"{tiny_url}/openapi.json")

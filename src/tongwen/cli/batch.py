@@ -111,11 +111,14 @@ async def _run(
     store: Store, entry: ModelEntry, ask: Callable[[Service], Awaitable[Progress]]
 ) -> Progress:
     # Importing torch takes a second: not before it is known that there is something to answer.
+    from tongwen.cli.facts import read_facts
     from tongwen.cli.serving import load_served
 
     limits = Limits(waiting=1 << 31, request_s=float(1 << 31))
     config = ServeConfig(models=(entry,), keep_alive_s=-1.0, limits=limits)
-    service = make_service(config, store, partial(load_served, home=store.home))
+    load = partial(load_served, home=store.home)
+    look = partial(read_facts, cache=store.home / "tokenizers")
+    service = make_service(config, store, load, look)
     try:
         return await ask(service)
     finally:

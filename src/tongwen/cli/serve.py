@@ -75,6 +75,7 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
     _warn(config)
     logging.getLogger("tongwen.server").setLevel(logging.INFO)
     # Importing torch takes a second: not before it is known that there is something to serve.
+    from tongwen.cli.facts import read_facts
     from tongwen.cli.serving import load_served
     from tongwen.server.main import serve
 
@@ -82,8 +83,9 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
         config,
         store,
         partial(load_served, home=store.home),
-        _reader(models, recipe, options),
-        _tell,
+        partial(read_facts, cache=store.home / "tokenizers"),
+        read_again=_reader(models, recipe, options),
+        say=_tell,
     )
 
 

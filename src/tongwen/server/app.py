@@ -12,12 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from tongwen.errors import TongwenError
-from tongwen.server import vllm
+from tongwen.server import tgi, vllm
 from tongwen.server.anthropic import messages
 from tongwen.server.anthropic.errors import anthropic_error
 from tongwen.server.batch.runner import Batches
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
+from tongwen.server.ollama import blobs, create, embed, generate, home, pull
+from tongwen.server.ollama import chat as ollama_chat
+from tongwen.server.ollama import models as ollama_models
+from tongwen.server.ollama.errors import ollama_error
 from tongwen.server.openai import batches, chat, completions, embeddings, files, models, responses
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.page import pages
@@ -36,12 +40,23 @@ ROUTERS = (
     batches.router,
     messages.router,
     vllm.router,
+    home.router,
+    generate.router,
+    ollama_chat.router,
+    embed.router,
+    ollama_models.router,
+    pull.router,
+    create.router,
+    blobs.router,
+    tgi.router,
     pages.router,
 )
 """The dialects."""
 
 ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = (
     (("/v1/messages",), anthropic_error),
+    (("/api/",), ollama_error),
+    (("/generate", "/info"), tgi.tgi_error),
 )
 """How errors are written below these paths; elsewhere as OpenAI does."""
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from tongwen.checkpoint.store import Store
+from tongwen.cli.facts import read_facts
 from tongwen.cli.serving import load_served
 from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
@@ -41,7 +42,9 @@ def serving(app: FastAPI) -> Iterator[str]:
 
 def ours(config: ServeConfig, store: Store) -> FastAPI:
     """The application that `tongwen serve` serves."""
-    return create_app(make_service(config, store, partial(load_served, home=store.home)))
+    look = partial(read_facts, cache=store.home / "tokenizers")
+    load = partial(load_served, home=store.home)
+    return create_app(make_service(config, store, load, look))
 
 
 @dataclass

@@ -33,27 +33,32 @@ SETTLE_S = 20
 
 
 def question(draw: random.Random) -> str:
+    """A text of a few words, which says little."""
     return " ".join(draw.choices(WORDS.split(), k=draw.randint(3, 40)))
 
 
 def openai_chat(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """OpenAI, a conversation."""
     messages = [{"role": "user", "content": text}]
     body = {"model": model, "messages": messages, "max_tokens": tokens, "stream": stream, **more}
     return "/v1/chat/completions", body
 
 
 def openai_text(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """OpenAI, a text."""
     body = {"model": model, "prompt": text, "max_tokens": tokens, "stream": stream, **more}
     return "/v1/completions", body
 
 
 def responses(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """OpenAI's responses."""
     kept = {name: more[name] for name in ("temperature", "top_p") if name in more}
     body = {"model": model, "input": text, "max_output_tokens": tokens, "stream": stream, **kept}
     return "/v1/responses", body
 
 
 def anthropic(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """Anthropic."""
     kept = {name: more[name] for name in ("temperature", "top_p", "top_k") if name in more}
     messages = [{"role": "user", "content": text}]
     body = {"model": model, "messages": messages, "max_tokens": tokens, "stream": stream, **kept}
@@ -61,6 +66,7 @@ def anthropic(model: str, text: str, tokens: int, stream: bool, more: dict) -> t
 
 
 def ollama_chat(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """Ollama, a conversation."""
     kept = {name: more[name] for name in ("temperature", "top_p", "top_k", "seed") if name in more}
     messages = [{"role": "user", "content": text}]
     options = {"num_predict": tokens, **kept}
@@ -68,12 +74,14 @@ def ollama_chat(model: str, text: str, tokens: int, stream: bool, more: dict) ->
 
 
 def tgi(_: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """TGI."""
     path = "/generate_stream" if stream else "/generate"
     kept = {"top_p": 0.9, "seed": 5} if more.get("temperature") else {}
     return path, {"inputs": text, "parameters": {"max_new_tokens": tokens, **kept}}
 
 
 def nonsense(model: str, text: str, tokens: int, stream: bool, more: dict) -> tuple[str, dict]:
+    """Parameters that cannot be."""
     wrong = {"temperature": -3, "max_tokens": tokens * 10**6, "stop": [text, ""]}
     return openai_text(model, text, tokens, stream, {**more, **wrong})
 
@@ -91,6 +99,7 @@ class Soak:
         self.greedy: list[tuple[str, dict, str]] = []
 
     async def one(self, number: int) -> None:
+        """Ask one question in its manner, and note what came of it."""
         draw = random.Random(f"{self.seed} {number}")
         text, tokens, stream = question(draw), draw.randint(1, 24), draw.random() < 0.5
         more = draw.choice(
@@ -125,6 +134,7 @@ class Soak:
     async def ask(
         self, path: str, body: dict, manner: str, draw: random.Random
     ) -> tuple[int, bytes]:
+        """The status and the body of an answer, read as the manner has it."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         with contextlib.closing(writer):
             data = json.dumps(body).encode()
@@ -146,6 +156,7 @@ class Soak:
             return status, said
 
     async def check_greedy(self) -> None:
+        """Ask again, alone, what was asked greedily among the others."""
         for path, body, text in self.greedy:
             _, said = await self.ask(path, body, "read", random.Random(0))
             self.count["compared"] += 1
@@ -160,6 +171,7 @@ def text_of(said: bytes) -> str:
 
 
 def holds(process: psutil.Process) -> dict[str, float]:
+    """What a process has of the machine."""
     return {
         "memory_mb": process.memory_full_info().uss / 1e6,
         "files": process.num_fds(),
@@ -168,6 +180,7 @@ def holds(process: psutil.Process) -> dict[str, float]:
 
 
 async def run(soak: Soak, requests: int, at_once: int, process: psutil.Process) -> list[dict]:
+    """Ask all questions, so many at once."""
     places, seen, begun = asyncio.Semaphore(at_once), [], time.monotonic()
 
     async def placed(number: int) -> None:
@@ -184,6 +197,7 @@ async def run(soak: Soak, requests: int, at_once: int, process: psutil.Process) 
 
 
 def main() -> int:
+    """Start a server, ask, stop it."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--model", default="qwen2.5-coder:0.5b")
     options.add_argument("--requests", type=int, default=10_000)
@@ -205,6 +219,7 @@ def main() -> int:
 
 
 def await_url(home: Path, server: subprocess.Popen) -> str:
+    """The address of a server that is starting."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for found in running_servers(home):
@@ -215,6 +230,7 @@ def await_url(home: Path, server: subprocess.Popen) -> str:
 
 
 def report(given: argparse.Namespace, url: str, process: psutil.Process) -> int:
+    """Ask, print the figures, judge them."""
     soak = Soak(url, "model", given.seed)
     warm = Soak(url, "model", given.seed + 1)
     asyncio.run(run(warm, 200, given.at_once, process))  # memory that is kept for good is taken

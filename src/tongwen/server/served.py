@@ -76,6 +76,9 @@ class Served:
     num_users: int = 0
     """Requests that use it now."""
 
+    is_leaving: bool = False
+    """Whether it goes as soon as nobody uses it."""
+
     until: float = 0.0
     """When it may go, on the clock of `time.monotonic`; infinite: never."""
 

@@ -15,7 +15,7 @@ from tongwen.engine.constraint import (
     Regex,
 )
 from tongwen.engine.params import SamplingParams
-from tongwen.server.errors import invalid
+from tongwen.server.errors import invalid, unsupported
 from tongwen.server.wire import Wire
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -126,6 +126,10 @@ class SamplingWire(Wire):
             RequestError: A value is out of range, or they contradict each other.
             ApiError: A value is no token id.
         """
+        if self.stream_options is not None and not self.stream:
+            raise invalid("stream_options", "`stream_options` goes with `stream`: true")
+        if self.stream and self.prompt_logprobs is not None:
+            raise unsupported("prompt_logprobs", "ask without `stream`")
         given = {
             "temperature": self.temperature,
             "top_p": self.top_p,

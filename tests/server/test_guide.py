@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from fastapi.routing import APIRoute
+
 from tongwen.config import parse
 from tongwen.server.app import ROUTERS
 from tongwen.server.config import KeyEntry, Limits, ModelEntry, ServeConfig
@@ -22,8 +24,9 @@ def routes() -> set[str]:
     found = {("GET", "/openapi.json")}  # FastAPI's own
     for router in ROUTERS:
         for route in router.routes:
-            path = re.sub(r":path}", "}", getattr(route, "path"))  # noqa: B009 - of any route
-            found |= {(method, path) for method in getattr(route, "methods")}  # noqa: B009
+            assert isinstance(route, APIRoute)
+            path = route.path.replace(":path}", "}")
+            found |= {(method, path) for method in route.methods}
     heads = {("HEAD", path) for method, path in found if method == "GET"}
     return {f"{method} {path}" for method, path in found - heads}
 

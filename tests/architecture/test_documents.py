@@ -24,6 +24,9 @@ CARD = "Qwen2-7B-Instruct"  # what the model card's example asks for
 ADDRESS = "http://localhost:8000"
 """Where clients on the pages look for a server."""
 
+LINK = r"(?:\]\(|src=\")([^)#\s\"]+)"
+"""The target of a Markdown link or picture, or of a picture in HTML."""
+
 NOT_SERVED = "# not run by the tests: serves until Ctrl-C"
 
 NOT_RUN = {
@@ -224,7 +227,7 @@ def test_every_link_to_a_file_leads_to_one() -> None:
     dead = [
         f"{name(page)}: {target}"
         for page in PAGES
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        for target in re.findall(LINK, page.read_text(encoding="utf-8"))
         if not re.match(r"https?:", target) and not (page.parent / target).exists()
     ]
     assert dead == []

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from tests.server.conftest import serving
 from tests.server.test_door import ASK, ask, config_of
@@ -152,19 +151,18 @@ def test_a_page_of_this_machine_may_ask_but_is_not_let_read(tiny_url: str) -> No
 
 def test_what_changes_something_is_not_done_by_a_link(tiny_url: str) -> None:
     """A picture or a link of any page makes a GET without `Origin`."""
-    posts = {
-        path for router in ROUTERS for path, methods in methods_of(router) if "POST" in methods
-    }
-    gets = {path for router in ROUTERS for path, methods in methods_of(router) if "GET" in methods}
+    posts, gets = paths_of("POST"), paths_of("GET")
     assert len(posts - gets) > 20
     for path in posts - gets:
         assert ask(tiny_url, path, method="GET")[0] in (404, 405), path
     assert posts & gets == {"/v1/files", "/v1/batches"}  # GET lists them
 
 
-def methods_of(router: APIRouter) -> list[tuple[str, set[str]]]:
-    routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    return [(route.path, route.methods) for route in routes]
+def paths_of(method: str) -> set[str]:
+    routes = [route for router in ROUTERS for route in router.routes]
+    return {
+        route.path for route in routes if isinstance(route, APIRoute) and method in route.methods
+    }
 
 
 def test_a_message_cannot_open_a_turn(tiny_url: str) -> None:

@@ -13,20 +13,20 @@ def lines() -> list[str]:
     return [" ".join(entry.split()) for entry in entries]
 
 
-def tests_of(line: str) -> list[str]:
+def attacks_on(line: str) -> list[str]:
     """The tests that a line names after its arrow."""
     return re.findall(r"`(test_\w+)`", line.partition(" → ")[2])
 
 
 def test_every_line_names_a_test_that_attacks_it() -> None:
-    assert [line for line in lines() if not tests_of(line)] == []
+    assert [line for line in lines() if not attacks_on(line)] == []
     assert len(lines()) > 40
 
 
 def test_every_test_that_is_named_exists() -> None:
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     known = {name for text in sources for name in re.findall(r"^\s*def (test_\w+)\(", text, re.M)}
-    named = {name for line in lines() for name in tests_of(line)}
+    named = {name for line in lines() for name in attacks_on(line)}
     assert named - known == set()
 
 

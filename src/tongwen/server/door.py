@@ -259,6 +259,11 @@ def _is_loopback(scope: Scope) -> bool:
         return False
 
 
-def visible(text: str) -> str:
-    """Text with control characters spelled out, so that it is one line of a log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:200])
+def visible(text: str, most: int | None = 200) -> str:
+    """Text with control characters spelled out, so that it is one line of a log.
+
+    Args:
+        text: Whatever somebody sent.
+        most: Characters that are shown; `None`: all.
+    """
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:most])

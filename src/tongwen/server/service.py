@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from tongwen.engine.completion import Completion, Delta
 from tongwen.errors import BusyError
 from tongwen.server.backend import Answers
 from tongwen.server.config import DerivedEntry, ServeConfig
+from tongwen.server.door import visible
 from tongwen.server.errors import RETRY, ApiError
 from tongwen.server.facts import Look, ModelFacts
 from tongwen.server.keys import Caller, Keys
@@ -23,6 +25,8 @@ from tongwen.server.pool import ModelPool
 from tongwen.server.served import Ask, CallReader, Served, off_loop
 from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.tool_events import ToolEvent, gather
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -174,6 +178,8 @@ class Service:
                 served = await held.enter_async_context(lease)
             ask = await off_loop(lambda: served.with_defaults(wish.ask(served)), wish.length)
             served.check_length(ask, self.config.limits.prompt_tokens)
+            if self.config.log_prompts:
+                await off_loop(lambda: _log_prompt(served, ask, manner), wish.length)
             admission = Admission(
                 caller=manner.caller.name,
                 priority=_fair(manner),
@@ -304,6 +310,12 @@ async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_prompt(served: Served, ask: Ask, manner: Manner) -> None:
+    """Note what is asked, on one line, with its control tokens."""
+    text = visible(served.llm.tokenizer.decode(ask.prompt_ids), most=None)
+    log.info("%s asks %s: %s", manner.caller.name or "-", served.name, text)
 
 
 def service_of(request: Request) -> Service:

@@ -14,7 +14,7 @@ from tongwen.client.local import LocalClient
 from tongwen.engine.constraint import Choice
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
-from tongwen.errors import ContextError, ModelNotFoundError, RequestError, TongwenError
+from tongwen.errors import ModelNotFoundError, RequestError, TongwenError
 
 Result = TypeVar("Result")
 

@@ -330,7 +330,8 @@ def base_of(endpoint: str) -> str:
         raise RequestError("`endpoint` is no URL", hint="http://127.0.0.1:8000") from error
     if url.userinfo:
         raise RequestError("`endpoint` holds a password", hint="give it as the API key")
-    if url.scheme not in ("http", "https") or not url.host:
+    is_host = re.fullmatch(r"[^\s%]+", url.host) and 0 < (url.port or 80) < 65_536
+    if url.scheme not in ("http", "https") or not is_host:
         raise RequestError(f"`{endpoint}` is no endpoint", hint="http://127.0.0.1:8000")
     if url.query or url.fragment:
         raise RequestError(f"`{endpoint}` is no endpoint: it goes on after its path")

@@ -17,7 +17,10 @@ class Described:
     """The program that serves it, or whoever made it; `None`: not told."""
 
     vocab_size: int | None
-    """Rows of its embedding; `None`: not told, or not in memory yet."""
+    """Token ids that it knows; `None`: not told, or not in memory yet."""
+
+    numerics: str | None
+    """What decides the bits of its answers; `None`: not told."""
 
     @property
     def speaks_ids(self) -> bool:
@@ -39,9 +42,9 @@ async def describe(client: HttpClient, name: str | None) -> Described:
         said = "no model is named" if name is None else f"`{client.endpoint}` has no `{name}`"
         raise ModelNotFoundError(said, hint=f"it has {', '.join(sorted(models)) or 'none'}")
     found = models[name]
-    owner, size = found.get("owned_by"), found.get("vocab_size")
-    return Described(
-        name,
-        owner if isinstance(owner, str) else None,
-        size if isinstance(size, int) else None,
+    size = found.get("vocab_size")
+    owner, numerics = (
+        told if isinstance(told, str) else None
+        for told in (found.get("owned_by"), found.get("numerics"))
     )
+    return Described(name, owner, size if isinstance(size, int) else None, numerics)

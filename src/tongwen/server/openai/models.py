@@ -50,6 +50,7 @@ def _model(service: Service, entry: ModelEntry, name: str) -> dict[str, Any]:
         "context_length": context,
         "max_model_len": context,
         "vocab_size": None if served is None else len(served.llm.tokenizer),
+        "numerics": None if served is None else served.llm.numerics,
         "is_loaded": served is not None,
         "is_default": _is_default(entry),
         "is_chat": None if served is None else served.llm.is_chat,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,6 +18,14 @@ COUNT = click.IntRange(1, 100_000)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _LOAD = ("requests", "prompt_tokens", "completion_tokens", "rate", "seed")
 _GOALS = ("slo_ttft_ms", "slo_tpot_ms")
+
+
+class _Plan(NamedTuple):
+    """What is measured, and how often."""
+
+    repeats: int
+    load: Load
+    goals: Goals
 
 
 @click.command(name="bench")
@@ -50,6 +58,7 @@ _GOALS = ("slo_ttft_ms", "slo_tpot_ms")
 def command(
     work: str,
     model: str | None,
+    *,
     weights: str | None,
     repeats: int,
     as_json: bool,
@@ -69,16 +78,19 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     others = {"endpoint": endpoint, "api_key_env": api_key_env}
     _refuse_elsewhere(work, given | {name: each for name, each in others.items() if each})
-    load = Load(**{name: value for name, value in given.items() if name in _LOAD})
-    goals = Goals(**{name: value for name, value in given.items() if name in _GOALS})
+    plan = _Plan(
+        repeats,
+        Load(**{name: value for name, value in given.items() if name in _LOAD}),
+        Goals(**{name: value for name, value in given.items() if name in _GOALS}),
+    )
     if endpoint is not None:
         if weights is not None:
             raise click.UsageError("--weights is for models of this machine, not of an endpoint")
-        name, figures = _measure_there(endpoint, model, api_key_env, repeats, load, goals)
+        name, figures = _measure_there(endpoint, model, api_key_env, plan)
     else:
         if api_key_env is not None:
             raise click.UsageError("--api-key-env goes with --endpoint")
-        name, figures = _measure_here(model, work, weights or "auto", repeats, load, goals)
+        name, figures = _measure_here(model, work, weights or "auto", plan)
     if as_json:
         print_json({"model": name, **figures})
     else:
@@ -92,7 +104,7 @@ def _refuse_elsewhere(work: str, given: dict[str, Any]) -> None:
 
 
 def _measure_here(
-    model: str | None, work: str, weights: str, repeats: int, load: Load, goals: Goals
+    model: str | None, work: str, weights: str, plan: _Plan
 ) -> tuple[str, dict[str, Any]]:
     wish = Wish(
         model=model, source=None, weights=weights, device="auto", context=None, agrees=False
@@ -101,15 +113,15 @@ def _measure_here(
     from tongwen.engine.bench import measure, measure_serving
     from tongwen.engine.llm import LLM
 
-    context = load.cache_tokens if work == "serve" else 2048
+    context = plan.load.cache_tokens if work == "serve" else 2048
     llm = LLM(local.path, weights=weights, context=context, speculate=False)  # type: ignore[arg-type]
     if work == "serve":
-        return local.name, _flat(asdict(measure_serving(llm, load, repeats, goals)))
-    return local.name, asdict(measure(llm, work, repeats))
+        return local.name, _flat(asdict(measure_serving(llm, plan.load, plan.repeats, plan.goals)))
+    return local.name, asdict(measure(llm, work, plan.repeats))
 
 
 def _measure_there(
-    endpoint: str, model: str | None, key: str | None, repeats: int, load: Load, goals: Goals
+    endpoint: str, model: str | None, key: str | None, plan: _Plan
 ) -> tuple[str, dict[str, Any]]:
     from tongwen.client.load import measure_endpoint
 
@@ -117,10 +129,10 @@ def _measure_there(
         measure_endpoint(
             endpoint,
             model,
-            load,
+            plan.load,
             api_key=key_of(os.environ, key),
-            repeats=repeats,
-            goals=goals,
+            repeats=plan.repeats,
+            goals=plan.goals,
         )
     )
     return name, _flat(asdict(speed))

@@ -27,6 +27,11 @@ class Described:
         """Whether token ids may be sent and asked for, and a completion be held to its length."""
         return self.owner in _SPEAK_IDS
 
+    @property
+    def takes_ids(self) -> bool:
+        """Whether it is known which ids a prompt may consist of."""
+        return self.speaks_ids and self.vocab_size is not None
+
 
 async def describe(client: HttpClient, name: str | None) -> Described:
     """What the endpoint says of a model; without a name, of the only one it has.

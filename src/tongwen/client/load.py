@@ -25,33 +25,7 @@ from tongwen.errors import SourceError
 
 _TAIL_BYTES = 4_096
 _REQUEST_S = 600.0
-_WORDS = [
-    "the",
-    "of",
-    "and",
-    "to",
-    "in",
-    "is",
-    "that",
-    "for",
-    "it",
-    "as",
-    "was",
-    "with",
-    "be",
-    "by",
-    "on",
-    "not",
-    "he",
-    "his",
-    "but",
-    "at",
-    "are",
-    "this",
-    "have",
-    "from",
-    "or",
-]
+_WORDS = "the of and to in is that for it as was with be by on not he his but at are this have from"
 _COMPLETION_TOKENS = re.compile(rb'"completion_tokens":\s*(\d+)')
 
 
@@ -120,10 +94,11 @@ class Target:
         return [json.dumps({**wish, "prompt": each}).encode() for each in self._prompts(load, run)]
 
     def _prompts(self, load: Load, run: int) -> Sequence[list[int] | str]:
-        if self.model.speaks_ids and self.model.vocab_size is not None:
+        if self.model.takes_ids and self.model.vocab_size is not None:
             return load.prompts(run, self.model.vocab_size)
+        words = _WORDS.split()
         numbers = load.prompts(run, 1 << 30)
-        return [" ".join(_WORDS[n % len(_WORDS)] for n in each) for each in numbers]
+        return [" ".join(words[n % len(words)] for n in each) for each in numbers]
 
 
 async def measure_endpoint(
@@ -154,7 +129,7 @@ async def measure_endpoint(
     return target.model.name, EndpointSpeed(
         work="serve",
         endpoint=endpoint,
-        prompts="text" if target.model.vocab_size is None else "ids",
+        prompts="ids" if target.model.takes_ids else "text",
         tokens=load.requests * load.completion_tokens,
         tokens_per_s=round(median(rates), 2),
         spread=spread(rates),
@@ -245,7 +220,7 @@ async def _parts(reader: asyncio.StreamReader) -> AsyncGenerator[bytes, None]:
         EOFError: It breaks off.
     """
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    status = head.split(None, 2)[1].decode()
+    status = head.partition(b" ")[2][:3].decode("latin-1") or "no HTTP"
     is_chunked = b"transfer-encoding: chunked" in head
     parts = _chunks(reader) if is_chunked else _rest(reader)
     if status != "200":

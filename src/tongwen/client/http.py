@@ -23,7 +23,7 @@ from tongwen.errors import BusyError, ModelNotFoundError, RequestError, SourceEr
 Result = TypeVar("Result")
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_STRANGE = (LookupError, TypeError, AttributeError)
+_STRANGE = (LookupError, TypeError, ValueError, AttributeError)
 _EVENTS = "text/event-stream"
 
 
@@ -164,7 +164,7 @@ class HttpClient:
         answer = await self._sent("GET", "/models", None)
         try:
             return [dict(each) for each in answer["data"]]
-        except (*_STRANGE, ValueError) as error:
+        except _STRANGE as error:
             raise self._strange(answer) from error
 
     async def close(self) -> None:

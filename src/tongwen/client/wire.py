@@ -93,17 +93,15 @@ def reply_of(choice: Mapping[str, Any], usage: Mapping[str, Any], *, echoes: boo
             before those that were sampled.
 
     Raises:
-        LookupError, TypeError, AttributeError: The body is not OpenAI's.
+        LookupError, TypeError, ValueError, AttributeError: The body is not OpenAI's.
     """
     text = choice["text"] if "text" in choice else choice["message"].get("content")
-    logprobs = _logprobs(choice.get("logprobs"))
-    if echoes and logprobs is not None:
-        logprobs = logprobs[usage["prompt_tokens"] :]
+    num_echoed = usage["prompt_tokens"] if echoes and choice.get("logprobs") else 0
     return Reply(
         text=text or "",
         finish_reason=choice["finish_reason"],
         token_ids=choice.get("token_ids"),
-        logprobs=logprobs,
+        logprobs=_logprobs(choice.get("logprobs"), num_echoed),
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
     )
@@ -125,7 +123,7 @@ class Gathered:
         """Take a chunk; the text in it.
 
         Raises:
-            LookupError, TypeError, AttributeError: It is not OpenAI's.
+            LookupError, TypeError, ValueError, AttributeError: It is not OpenAI's.
         """
         self.usage = chunk.get("usage") or self.usage
         before = len(self.text)
@@ -151,12 +149,13 @@ class Gathered:
         )
 
 
-def _logprobs(said: Mapping[str, Any] | None) -> list[float] | None:
+def _logprobs(said: Mapping[str, Any] | None, num_echoed: int = 0) -> list[float] | None:
+    """Of the sampled tokens; before them may come those of an echoed prompt, the first null."""
     if not said:
         return None
     if "content" in said:
-        return [entry["logprob"] for entry in said["content"] or ()]
-    return list(said["token_logprobs"])
+        return [float(entry["logprob"]) for entry in said["content"] or ()]
+    return [float(logprob) for logprob in said["token_logprobs"][num_echoed:]]
 
 
 def message_of(data: bytes) -> str:

@@ -15,8 +15,18 @@ from tongwen import LLM, SamplingParams
 
 pytestmark = pytest.mark.real
 
-CHOICES = ["{sum}", "{more}", "{product}"]
-PLACES = ["Paris", "London", "北京", "Zürich", "Kraków", "東京", "naïve café", "a town of no name 🏙"]
+PLACES = [
+    "Paris",
+    "London",
+    "北京",
+    "Zürich",
+    "Kraków",
+    "東京",
+    "naïve café",
+    "no name 🏙",
+]
+Sample = Mapping[str, Any]
+Samples = dict[str, list[Sample]]
 STOP = ["\n\n", "Question:"]
 WORDS = 24
 
@@ -84,18 +94,25 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lm_eval(
-    tasks: Path, out: Path, model: str, names: str, args: Mapping[str, Any], *more: str
-) -> dict[str, list[dict[str, Any]]]:
-    """What `lm_eval` wrote down of every sample, by task."""
-    command = [sys.executable, "-m", "lm_eval", "run", "--model", model, "--tasks", names]
-    command += ["--model_args", ",".join(f"{name}={value}" for name, value in args.items())]
+def lm_eval(tasks: Path, out: Path, model: str, url: str, *more: str) -> subprocess.Popen[str]:
+    """An `lm_eval` at work; it writes down every sample under `out`."""
+    args = f"model={REAL},base_url={url},num_concurrent=4"
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", model, "--model_args", args]
     command += ["--include_path", str(tasks), "--output_path", str(out), "--log_samples", *more]
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(out / "hf"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def samples_of(running: subprocess.Popen[str], out: Path) -> Samples:
+    """What it wrote down, by task."""
+    said = running.communicate(timeout=120)[1]
+    assert running.returncode == 0, said[-3000:]
     found = {}
     for path in out.rglob("samples_*.jsonl"):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -104,63 +121,84 @@ def lm_eval(
 
 
 @pytest.fixture(scope="module")
-def samples(
+def both(
     served_url: str, tasks: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, list[dict[str, Any]]]:
-    """Both tasks through `/v1/completions`: the tokenizer is the server's own."""
-    args = {"model": REAL, "base_url": f"{served_url}/v1/completions", "num_concurrent": 4}
-    out = tmp_path_factory.mktemp("completions")
-    return lm_eval(tasks, out, "local-completions", "chosen,written", args)
+) -> tuple[Samples, Samples]:
+    """Through `/v1/completions` and through `/v1/chat/completions`, at the same time.
+
+    lm_eval is told of no tokenizer: it finds `/tokenizer_info` and `/tokenize`, and sends ids.
+    """
+    outs = tmp_path_factory.mktemp("completions"), tmp_path_factory.mktemp("chat")
+    url = f"{served_url}/v1/completions"
+    texts = lm_eval(tasks, outs[0], "local-completions", url, "--tasks", "chosen,written")
+    url = f"{served_url}/v1/chat/completions"
+    kind, more = "local-chat-completions", ("--tasks", "written", "--apply_chat_template")
+    chats = lm_eval(tasks, outs[1], kind, url, *more)
+    try:
+        return samples_of(texts, outs[0]), samples_of(chats, outs[1])
+    finally:
+        for running in (texts, chats):
+            running.kill()
+
+
+@pytest.fixture(scope="module")
+def by_text(both: tuple[Samples, Samples]) -> Samples:
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def by_chat(both: tuple[Samples, Samples]) -> Samples:
+    return both[1]
 
 
 def greedy(**more: Any) -> SamplingParams:
     return SamplingParams(temperature=0, repetition_penalty=1.0, **more)
 
 
+def requests_of(sample: Sample) -> list[list[Any]]:
+    """What a sample's requests were asked with."""
+    return [list(each.values()) for each in sample["arguments"].values()]
+
+
 def test_each_choice_is_as_probable_over_http_as_in_our_own_process(
-    llm: LLM, samples: dict[str, list[dict[str, Any]]]
+    llm: LLM, by_text: Samples
 ) -> None:
-    chosen = samples["chosen"]
+    chosen = by_text["chosen"]
     assert len(chosen) == len(rows())
-    for sample in chosen:
-        for asked, said in zip(arguments(sample), sample["filtered_resps"], strict=True):
-            context, choice = asked
-            prompt = llm.tokenizer.encode(context + choice, allow_control=True)
-            begin = len(llm.tokenizer.encode(context, allow_control=True))
-            own = llm.generate([prompt], greedy(max_tokens=1, prompt_logprobs=1))[0]
-            of_choice = llm.score([prompt])[0][begin:]
-            best = [max((top or {}).values()) for top in (own.prompt_top_logprobs or [])[begin:]]
-            assert [float(said[0]), said[1] in (True, "True")] == [
-                sum(one for one in of_choice if one is not None),
-                of_choice == best,
-            ]
+    asked = [request for sample in chosen for request in requests_of(sample)]
+    said = [each for sample in chosen for each in sample["filtered_resps"]]
+    assert len(said) == len(asked) == 3 * len(rows())
+    prompts = llm.tokenizer.encode_batch(
+        [context + choice for context, choice in asked], allow_control=True
+    )
+    begins = [len(llm.tokenizer.encode(context)) for context, _ in asked]
+    scored = llm.score(prompts)
+    with_best = llm.generate(prompts, greedy(max_tokens=1, prompt_logprobs=1))
+    own = []
+    for begin, logprobs, done in zip(begins, scored, with_best, strict=True):
+        best = [max(top.values()) for top in (done.prompt_top_logprobs or [])[begin:] if top]
+        of_choice = [one for one in logprobs[begin:] if one is not None]
+        own.append((sum(of_choice), of_choice == best))
+    assert [(float(total), str(is_greedy) == "True") for total, is_greedy in said] == own
+    assert {is_greedy for _, is_greedy in own} == {True, False}
 
 
 def test_each_answer_is_the_same_text_over_http_and_in_our_own_process(
-    llm: LLM, samples: dict[str, list[dict[str, Any]]]
+    llm: LLM, by_text: Samples
 ) -> None:
-    written = samples["written"]
-    assert len(written) == len(rows())
-    prompts = [arguments(sample)[0][0] for sample in written]
+    written = by_text["written"]
+    prompts = [requests_of(sample)[0][0] for sample in written]
     stop = [*STOP, llm.tokenizer.decode([llm.tokenizer.ends.eos_token_id or 0])]
     own = llm.generate(prompts, greedy(max_tokens=WORDS, stop=stop))
     assert [sample["resps"] for sample in written] == [[[done.text]] for done in own]
-    assert len({done.text for done in own}) > len(own) // 2
+    assert len({done.text for done in own}) > len(rows()) // 2
 
 
-def test_each_answer_in_a_conversation_is_the_same_text(
-    llm: LLM, served_url: str, tasks: Path, tmp_path: Path
-) -> None:
-    args = {"model": REAL, "base_url": f"{served_url}/v1/chat/completions", "num_concurrent": 4}
-    chat = "local-chat-completions", "written", args, "--apply_chat_template"
-    written = lm_eval(tasks, tmp_path, *chat)["written"]
+def test_each_answer_in_a_conversation_is_the_same_text(llm: LLM, by_chat: Samples) -> None:
+    written = by_chat["written"]
+    asked = [json.loads(requests_of(sample)[0][0][0]) for sample in written]
+    prompts = [llm.render(conversation) for conversation in asked]
+    own = llm.generate(prompts, greedy(max_tokens=WORDS, stop=STOP))
+    assert [sample["resps"] for sample in written] == [[[done.text]] for done in own]
+    assert own[0].text == llm.chat(asked[0], greedy(max_tokens=WORDS, stop=STOP)).text
     assert len(written) == len(rows())
-    params = greedy(max_tokens=WORDS, stop=STOP)
-    for sample in written:
-        conversation = json.loads(arguments(sample)[0][0][0])
-        assert sample["resps"] == [[llm.chat(conversation, params).text]]
-
-
-def arguments(sample: Mapping[str, Any]) -> list[list[Any]]:
-    """What a sample's requests were asked with."""
-    return [list(each.values()) for each in sample["arguments"].values()]

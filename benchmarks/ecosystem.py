@@ -125,21 +125,22 @@ def ask_client(name: str, url: str, scratch: Path) -> Found:
         [python, "-m", "pip", "install", "--quiet", *CLIENTS[name]], check=True, stdout=sys.stderr
     )
     command = [python, WORKERS / "clients.py", name, f"{url}/v1", MODEL]
+    command.append(home / "found.json")
     done = subprocess.run(
         command, env=environ(home), capture_output=True, text=True, timeout=CLIENT_S, check=False
     )
-    checks = last_line(done)
+    checks = found_in(home / "found.json", done)
     for check in CHECKS:
         say(f"{name}: {check}: {'ok' if checks[check]['ok'] else checks[check]['gave']}")
     return Found(name, versions(python, [*CLIENTS[name], "openai"]), checks)
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What a client printed; where it could not even begin, that for each check."""
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        return {check: {"ok": False, "gave": why} for check in CHECKS}
-    return json.loads(done.stdout.splitlines()[-1])
+def found_in(path: Path, done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What a client wrote down; where it could not even begin, that for each check."""
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    return {check: {"ok": False, "gave": why} for check in CHECKS}
 
 
 def versions(python: Path, packages: Sequence[str]) -> str:

@@ -1,15 +1,15 @@
 """One client of somebody else's, asked to chat, to stream and to call a tool; runs where it lives.
 
-    python clients.py litellm http://127.0.0.1:8000/v1 MODEL
+    python clients.py litellm http://127.0.0.1:8000/v1 MODEL FOUND.json
 
-Prints one JSON object: what each of the three gave, or the error that it ended in.  It imports
+Writes one JSON object: what each of the three gave, or the error that it ended in.  It imports
 nothing of ours: `ecosystem.py` runs it in an environment that holds the client alone.
 """
 
-import contextlib
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 QUESTION = "What is 2+3? Answer with the number."
 COUNT = "Count from 1 to 5, separated by commas."
@@ -165,12 +165,10 @@ CLIENTS = {each.__name__: each for each in (langchain, litellm, llama_index, cre
 
 
 def main() -> None:
-    """Ask; what clients print by themselves goes to stderr."""
-    name, url, model = sys.argv[1:]
-    with contextlib.redirect_stdout(sys.stderr):
-        checks = CLIENTS[name](url, model)
-        found = {check: run(check, ask) for check, ask in checks.items()}
-    print(json.dumps(found))
+    """Ask; the answer goes into a file, for clients print as they like."""
+    name, url, model, out = sys.argv[1:]
+    found = {check: run(check, ask) for check, ask in CLIENTS[name](url, model).items()}
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

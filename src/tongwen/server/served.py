@@ -57,7 +57,6 @@ class CallReader:
     def __init__(self, form: ToolForm | None, names: Sequence[str]) -> None:
         stream = form and tool_stream(form, constrained=True, names=names)
         self._stream = stream or None
-        self.num_calls = 0
 
     def read(self, text: str, *, is_last: bool) -> list[ToolEvent]:
         """What a piece of text makes certain."""

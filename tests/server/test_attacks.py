@@ -143,10 +143,23 @@ def test_nobody_sees_by_what_is_cached_what_another_has_asked(
         assert cached("ann") > 0
 
 
-def test_a_page_of_this_machine_may_ask_but_is_not_let_read(tiny_url: str) -> None:
-    status, heads, _ = ask(tiny_url, headers={"Origin": "http://localhost:3000"})
-    assert status == 200
-    assert not any(name.startswith("access-control-") for name in heads)
+def test_another_page_of_this_machine_may_not_ask_unless_it_is_named(
+    tiny_url: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """A browser sends it without asking first: a page of another port could order a pull."""
+    page = {"Origin": "http://localhost:3000", "Content-Type": "text/plain"}
+    for path in ("/v1/completions", "/api/create", "/api/pull"):
+        status, heads, _ = ask(tiny_url, path, headers=page)
+        assert status == 403
+        assert not any(name.startswith("access-control-") for name in heads)
+    with serving(config_of(tiny_model, origins=("http://localhost:3000",)), tmp_path) as url:
+        assert ask(url, headers=page)[0] == 200
+        assert ask(url, "/api/create", headers=page)[0] == 403  # named pages change nothing either
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://", "://", "\x7f", "http://localhost:9"])
+def test_an_origin_that_is_none_is_refused(tiny_url: str, origin: str) -> None:
+    assert ask(tiny_url, headers={"Origin": origin})[0] == 403
 
 
 def test_what_changes_something_is_not_done_by_a_link(tiny_url: str) -> None:

@@ -28,6 +28,7 @@ from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.scheduler import SchedulerConfig
+from tongwen.kernels.machine import machine
 from tongwen.model.attention import PackedCausal
 from tongwen.model.stream import Stream
 
@@ -393,7 +394,7 @@ def test_loading_takes_the_memory_of_the_weights_once(real_gguf: Path, tmp_path:
         took = json.loads(loaded.stdout)
         log.info("bytes over the imports', %s: %s", home, took)
         assert took["peak"] < 1.15 * took["weights"] + 100e6
-        if home == "kept":
+        if home == "kept" and machine() is not None:  # plain kernels keep no packed weights
             assert took["anonymous"] < 200e6  # the vocabulary, libraries, scratch: no weights
         else:
             assert took["weights"] < took["anonymous"] < 1.15 * took["weights"] + 100e6

@@ -11,6 +11,7 @@ import openai
 import pytest
 from tests.server.conftest import REAL, serving
 
+from tongwen.kernels.machine import machine
 from tongwen.server.config import KeyEntry, Limits, ModelEntry, ServeConfig
 
 ENDED = ("completed", "failed", "cancelled", "expired")
@@ -201,6 +202,7 @@ def test_a_batch_goes_on_after_the_server_was_started_again(
 
 
 @pytest.mark.real
+@pytest.mark.skipif(machine() is None, reason="only native kernels promise bits")
 def test_a_row_is_answered_as_a_request_alone_bit_for_bit(served_url: str) -> None:
     with client_of(served_url) as client:
         more = {"logprobs": True, "return_token_ids": True}

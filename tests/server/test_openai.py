@@ -12,6 +12,8 @@ import openai
 import pytest
 from tests.server.conftest import REAL
 
+from tongwen.kernels.machine import machine
+
 FUNCTION = {
     "name": "get_weather",
     "description": "Tell the weather of a city.",
@@ -219,6 +221,7 @@ def test_models_are_listed_with_their_context(client: openai.OpenAI) -> None:
     assert client.models.retrieve(REAL).id == REAL
 
 
+@pytest.mark.skipif(machine() is None, reason="only native kernels promise bits")
 def test_eight_at_once_are_answered_as_one_alone_bit_for_bit(client: openai.OpenAI) -> None:
     questions = [f"Write a haiku about the number {number}." for number in range(8)]
 

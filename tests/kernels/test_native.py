@@ -92,6 +92,17 @@ def test_a_row_has_the_same_bits_among_any_number_of_rows(machine: Machine, form
             )
 
 
+def test_a_row_has_the_same_bits_in_any_chunk_of_rows(machine: Machine) -> None:
+    torch.manual_seed(1)
+    weight = packed(machine, "Q6_K", random_rows("Q6_K", ROWS, COLUMNS), COLUMNS)
+    x = torch.randn(1027, COLUMNS)  # 512 are summed at a time
+    whole = machine.linear(x, [weight], [None])[0]
+    for first in (0, 510, 1024):
+        assert torch.equal(
+            machine.linear(x[first : first + 3], [weight], [None])[0], whole[first : first + 3]
+        )
+
+
 def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> None:
     torch.manual_seed(2)
     weights = [
@@ -103,6 +114,23 @@ def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> N
         together = machine.linear(x, weights, [None] * 3)
         for weight, out in zip(weights, together, strict=True):
             assert torch.equal(out, machine.linear(x, [weight], [None])[0])
+
+
+@pytest.mark.parametrize(
+    "formats", [("Q4_K", "Q4_K", "Q6_K"), ("Q5_0", "Q8_0", "BF16"), ("BF16",) * 3]
+)
+def test_a_gated_network_equals_its_parts(machine: Machine, formats: tuple[str, str, str]) -> None:
+    torch.manual_seed(2)
+    shapes = ((2 * COLUMNS, COLUMNS), (2 * COLUMNS, COLUMNS), (ROWS, 2 * COLUMNS))
+    gate, up, down = (
+        packed(machine, format, random_rows(format, *shape), shape[1])
+        for format, shape in zip(formats, shapes, strict=True)
+    )
+    for tokens in (0, 1, 4, 9, 515):  # 512 rows are summed at a time
+        x = torch.randn(tokens, 2 * COLUMNS)[:, :COLUMNS]
+        hidden = machine.swiglu(*machine.linear(x, [gate, up], [None] * 2))
+        parts = machine.linear(hidden, [down], [None])[0]
+        assert torch.equal(machine.mlp(x, gate, up, down), parts)
 
 
 @pytest.mark.parametrize("format", FORMATS)

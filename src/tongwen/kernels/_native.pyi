@@ -40,5 +40,16 @@ class Machine:
     def swiglu(
         self, gate: int, up: int, stride: int, out: int, rows: int, columns: int
     ) -> None: ...
+    def mlp(
+        self,
+        x: int,
+        stride: int,
+        rows: int,
+        columns: int,
+        gate: tuple[int, int, int],
+        up: tuple[int, int, int],
+        down: tuple[int, int, int],
+        out: int,
+    ) -> None: ...
     def rope(self, *arguments: float) -> None: ...
     def attention(self, *arguments: int) -> None: ...

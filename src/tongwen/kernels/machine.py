@@ -163,12 +163,8 @@ class Machine:
     ) -> list[Float[Tensor, "tokens out"]]:
         """Products of one input with several packed weights; it is quantized once."""
         tokens, columns = x.shape
-        if torch.is_grad_enabled() and x.requires_grad:
-            raise RuntimeError(
-                "packed weights have no backward; train with `weights` bf16 or float32"
-            )
-        if x.stride(1) != 1:
-            x = x.contiguous()
+        _refuse_gradients(x)
+        x = x if x.stride(1) == 1 else x.contiguous()
         whole = self.empty(tokens, sum(weight.rows for weight in weights))
         outs = list(whole.split([weight.rows for weight in weights], dim=1))
         calls = [
@@ -212,6 +208,18 @@ class Machine:
         self._machine.swiglu(
             gate.data_ptr(), up.data_ptr(), gate.stride(0), out.data_ptr(), *gate.shape
         )
+        return out
+
+    def mlp(
+        self, x: Float[Tensor, "tokens in"], gate: Packed, up: Packed, down: Packed
+    ) -> Float[Tensor, "tokens out"]:
+        """`down(silu(gate(x)) * up(x))`: the bits of `linear` and `swiglu`, not their memory."""
+        assert gate.rows == up.rows == down.columns, "down reads what gate and up make"
+        _refuse_gradients(x)
+        x = x if x.stride(1) == 1 else x.contiguous()
+        out = self.empty(len(x), down.rows)
+        weights = [(w.format, w.panels.data_ptr(), w.rows) for w in (gate, up, down)]
+        self._machine.mlp(x.data_ptr(), x.stride(0), *x.shape, *weights, out.data_ptr())
         return out
 
     def rope(
@@ -360,6 +368,11 @@ class Recording:
     def replay(self) -> None:
         """Perform the step again, on what its inputs hold now."""
         self._machine._machine.replay(self._program)
+
+
+def _refuse_gradients(x: Tensor) -> None:
+    if torch.is_grad_enabled() and x.requires_grad:
+        raise RuntimeError("packed weights have no backward; train with `weights` bf16 or float32")
 
 
 def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:

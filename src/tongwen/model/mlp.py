@@ -8,7 +8,7 @@ from tongwen.kernels.dense import dense
 from tongwen.kernels.mlp import swiglu
 from tongwen.kernels.moe import open_gate, route
 from tongwen.model.config import Qwen2Config
-from tongwen.model.linear import DecidingLinear, Linear, project
+from tongwen.model.linear import BF16, DecidingLinear, Linear, PackedLinear, project
 from tongwen.model.stream import Stream
 
 
@@ -24,9 +24,20 @@ class MLP(nn.Module):
     def forward(
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
-        """Transform each token on its own."""
+        """Transform each token on its own; packed weights do it all in one operation."""
+        if (packed := self._packed()) is not None:
+            return packed[0].machine.mlp(x, *(linear.packed for linear in packed))
         gate, up = project(x, stream, self.gate_proj, self.up_proj)
         return self.down_proj(swiglu(gate, up), stream)
+
+    def _packed(self) -> list[PackedLinear] | None:
+        """The three projections where all are packed and gate and up round `x` alike."""
+        linears: list[nn.Module] = [self.gate_proj, self.up_proj, self.down_proj]
+        packed = [linear for linear in linears if isinstance(linear, PackedLinear)]
+        if len(packed) < len(linears):
+            return None
+        gate, up = (linear.packed.format == BF16 for linear in packed[:2])
+        return packed if gate == up else None
 
 
 class MixtureOfExperts(nn.Module):

@@ -113,6 +113,11 @@ void add(const Add& op, Team& team) {
   }
 }
 
+TW_INLINE Fl gated(Fl gate, Fl up) {
+  const Fl below = exponential(Simd::min(Simd::sub(Simd::allf(0), gate), Simd::allf(80.f)));
+  return Simd::mul(Simd::div(gate, Simd::addf(Simd::allf(1.f), below)), up);
+}
+
 void swiglu(const SwiGLU& op, Team& team) {
   constexpr int kSpan = 2432;  // columns of one piece
   const int spans = (op.columns + kSpan - 1) / kSpan;
@@ -121,8 +126,7 @@ void swiglu(const SwiGLU& op, Team& team) {
     const int first = taken % spans * kSpan, last = smaller(op.columns, first + kSpan);
     for (int i = first; i < last; i += kLanes) {
       const Fl gate = Simd::loadf(op.gate + row * op.stride + i), up = Simd::loadf(op.up + row * op.stride + i);
-      const Fl below = exponential(Simd::min(Simd::sub(Simd::allf(0), gate), Simd::allf(80.f)));
-      Simd::storef(op.out + row * op.columns + i, Simd::mul(Simd::div(gate, Simd::addf(Simd::allf(1.f), below)), up));
+      Simd::storef(op.out + row * op.columns + i, gated(gate, up));
     }
   }
 }

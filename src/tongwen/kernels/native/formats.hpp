@@ -95,6 +95,7 @@ constexpr int kActivationWords = kSteps + 4;
 constexpr size_t activation_bytes(size_t rows, size_t columns) {
   return rows * (columns / kGroup) * kActivationWords * 4;
 }
+constexpr int whole_tiles(int rows) { return (rows + kTileRows - 1) / kTileRows * kTileRows; }
 // As pairs of bfloat16 they take more: what scratch must hold.
 constexpr size_t scratch_bytes(size_t rows, size_t columns) { return rows * columns * 2; }
 static_assert(scratch_bytes(1, kGroup) >= activation_bytes(1, kGroup), "scratch holds either form");

@@ -3,11 +3,11 @@
 
 #include "attention.hpp"
 #include "elementwise.hpp"
-#include "linear.hpp"
+#include "projections.hpp"
 #include "reduce.hpp"
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, rope, attention, statistics}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, swiglu, mlp, rope, attention, statistics}; }
 }  // namespace
 }  // namespace tongwen

@@ -64,6 +64,21 @@ void linear(Machine& machine, Address x, int64_t stride, int rows, int columns, 
   perform(machine, op);
 }
 
+using Panels = std::tuple<int, Address, int>;  // format, panels, rows
+
+Segment segment_of(const Panels& weights, int columns) {
+  const auto& [format, panels, rows] = weights;
+  const Format f = format_of(format);
+  return {f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), rows, nullptr, nullptr, 0};
+}
+
+void mlp(Machine& machine, Address x, int64_t stride, int rows, int columns, const Panels& gate, const Panels& up, const Panels& down, Address out) {
+  const int ffn = std::get<2>(gate);
+  MLP op{at<float>(x), stride, rows, columns, ffn, segment_of(gate, columns), segment_of(up, columns), segment_of(down, ffn)};
+  op.down.out = at<float>(out), op.down.out_stride = op.down.rows;
+  perform(machine, op);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -112,6 +127,7 @@ NB_MODULE(_native, m) {
            [](Machine& machine, Address gate, Address up, int64_t stride, Address out, int rows, int columns) {
              perform(machine, SwiGLU{at<float>(gate), at<float>(up), stride, at<float>(out), rows, columns});
            })
+      .def("mlp", &mlp)
       .def("rope",
            [](Machine& machine, Address q, Address k, Address v, int64_t q_stride, int64_t k_stride, int64_t v_stride, int rows, int heads,
               int kv_heads, int head_dim, float scale, Address angles, Address positions, Address slots, Address cache) {

@@ -179,7 +179,7 @@ void Pool::reserve(size_t rows, size_t columns) {
     free_pages(scratch, 0);
     scratch = larger;
   };
-  const size_t common = scratch_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
+  const size_t common = scratch_bytes(whole_tiles(static_cast<int>(rows)), columns);
   const size_t alone = scratch_bytes(kTileRows, columns);
   if (common > common_bytes_) {
     grow(scratch_[0], common);
@@ -187,8 +187,7 @@ void Pool::reserve(size_t rows, size_t columns) {
   }
   if (alone <= local_activations_) return;
   const size_t activations = (alone + 63) / 64 * 64;
-  // Products and attention never run at once; what products spill takes the place of a pass.
-  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], activations + kUnpackedBytes + kAttentionBytes);
+  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], local_bytes(activations));
   local_activations_ = activations;
 }
 

@@ -74,6 +74,7 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Dense& op) { kernels.dense(op, team); }
     void operator()(const Add& op) { kernels.add(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
+    void operator()(const MLP& op) { kernels.mlp(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }
     void operator()(const Attention& op) { kernels.attention(op, team); }
   } call{kernels_, team};
@@ -82,6 +83,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
+  if (const MLP* mlp = std::get_if<MLP>(&operation)) pool_.reserve(mlp->rows, mlp->columns + mlp->ffn);
 }
 
 void Machine::record() {

@@ -12,7 +12,7 @@
 
 namespace tongwen {
 
-using Operation = std::variant<Embed, Norm, Linear, Dense, Add, SwiGLU, Rope, Attention>;
+using Operation = std::variant<Embed, Norm, Linear, Dense, Add, SwiGLU, MLP, Rope, Attention>;
 struct Program {
   std::vector<Operation> operations;
 };

@@ -48,9 +48,12 @@ TW_INLINE void quantize_group(const float* x, int32_t* record, int width, int la
   for (int step = 0; step < kSteps; ++step) record[step * width + lane] = words[step];
   const float scale = top / 127.f;
   std::memcpy(record + kSteps * width + lane, &scale, 4);
-  record[(kSteps + 1) * width + lane] = -(halves[0] + halves[1]);
+  const int32_t minus_sum = -(halves[0] + halves[1]);
+  const float scaled = static_cast<float>(minus_sum) * scale;
+  record[(kSteps + 1) * width + lane] = minus_sum;
   record[(kSteps + 2) * width + lane] = -halves[0];
   record[(kSteps + 3) * width + lane] = -halves[1];
+  std::memcpy(record + (kSteps + 4) * width + lane, &scaled, 4);
 }
 
 // One group of one row as pairs of bfloat16.

@@ -67,7 +67,7 @@ TW_INLINE void unpack_scales(const Record& record, int r, Fl& first, Fl& second)
 
 // Adds a finished group to the running sum of one register and one row.
 template <Scales S>
-TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float activation, int32_t minus_sum) {
+TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float activation, float scaled_minus_sum) {
   const Fl x = Simd::allf(activation);
   if constexpr (S == Scales::kHalves) {
     const Fl both = Simd::fma(Simd::to_float(second_half), other, Simd::mul(Simd::to_float(whole), scale));
@@ -75,7 +75,7 @@ TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float
   }
   sum = Simd::fma(Simd::to_float(whole), Simd::mul(scale, x), sum);
   if constexpr (S == Scales::kMinimum)
-    sum = Simd::fma(other, Simd::mul(Simd::allf(static_cast<float>(minus_sum)), x), sum);
+    sum = Simd::fma(other, Simd::allf(scaled_minus_sum), sum);
   return sum;
 }
 
@@ -125,7 +125,7 @@ __attribute__((noinline)) void direct(const uint8_t* panel, const int32_t* x, in
       unpack_scales<F>(record, R0 + t, scale, other);
       TW_UNROLL for (int m = 0; m < ROWS; ++m)
         sum[m][t] = add_group<kLayout.scales>(sum[m][t], whole[m][t], second[m][t], scale, other,
-                                              as_float(x + kSteps * ROWS + m), x[(kSteps + 1) * ROWS + m]);
+                                              as_float(x + kSteps * ROWS + m), as_float(x + (kSteps + 4) * ROWS + m));
     }
   }
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
@@ -195,7 +195,7 @@ __attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, 
       Simd::hold(scale);
       TW_UNROLL for (int m = 0; m < ROWS; ++m)
         sum[m][t] = add_group<kLayout.scales>(sum[m][t], part[0][m][t], part[kParts - 1][m][t], scale, other,
-                                              as_float(x + kSteps * ROWS + m), x[(kSteps + 1) * ROWS + m]);
+                                              as_float(x + kSteps * ROWS + m), as_float(x + (kSteps + 4) * ROWS + m));
     }
   }
   TW_UNROLL for (int m = 0; m < ROWS; ++m)

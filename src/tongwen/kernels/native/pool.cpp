@@ -155,6 +155,7 @@ void Pool::Crew::learn(int64_t taken_ns, int64_t waited_ns) {
 
 Pool::Pool(int threads) : threads_(threads), crew_(threads), working_(threads), owner_(process()), places_(threads), scratch_(threads + 1, nullptr) {
   reserve(kTileRows, 1024);
+  part(0);
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
 }
 
@@ -201,7 +202,10 @@ void Pool::part(int thread) {
       if (places_[i].load(std::memory_order_relaxed) == one) return true;
     return false;
   };
-  if (mine >= 0 && is_taken(mine)) move_away(is_taken);
+  if (mine >= 0 && is_taken(mine)) {
+    move_away(is_taken);
+    parted_.store(true, std::memory_order_relaxed);
+  }
   places_[thread].store(processor(), std::memory_order_relaxed);
 }
 
@@ -225,11 +229,13 @@ void Pool::run(const std::function<void(Team&)>& work) {
   }
   work(mine);
   wait();
+  if (parted_.exchange(false, std::memory_order_relaxed)) return;  // what was waited for will not come again
   crew_.learn(now_ns() - started_ns, waited_ns_.load(std::memory_order_relaxed));
 }
 
 void Pool::serve(int thread) {
   uint64_t seen = 0;
+  part(thread);
   for (;;) {
     const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
     if (!wait_a_while(called)) {

@@ -54,6 +54,7 @@ class Pool {
   long owner_;             // the process whose workers these are: a fork's child has none
   bool alone_ = false;     // nobody helps with this run
   std::vector<std::atomic<int>> places_;  // processors that threads were last seen on
+  std::atomic<bool> parted_{false};       // in this run
   std::vector<std::thread> workers_;
   const std::function<void(Team&)>* work_ = nullptr;
   bool stopping_ = false;

@@ -1,8 +1,10 @@
 """The native kernels against their plain twins, and the bits that must not move."""
 
 import os
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -324,3 +326,33 @@ def test_the_child_of_a_fork_computes_alone(machine: Machine) -> None:
         os.kill(child, 9)
         pytest.fail("the child hangs")
     assert status == 0
+
+
+def last_processor(thread_id: int) -> int:
+    """Where a thread of this process last ran (proc(5), the 39th field of `stat`)."""
+    stat = Path(f"/proc/self/task/{thread_id}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[36])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
+def test_threads_on_one_processor_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    allowed, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    if len(allowed) < 2:
+        pytest.skip("this process may use one processor only")
+    machine = Machine(native, instruction_sets()[0])
+    (worker,) = (int(name) for name in set(os.listdir("/proc/self/task")) - before)
+    x = torch.randn(256, 4096)
+    here = {min(allowed)}
+    try:
+        os.sched_setaffinity(0, here)
+        os.sched_setaffinity(worker, here)
+        machine.swiglu(x, x)
+        assert last_processor(worker) in here  # it may not leave
+        os.sched_setaffinity(worker, allowed)
+        for _ in range(200):
+            machine.swiglu(x, x)
+        assert last_processor(worker) not in here
+        assert os.sched_getaffinity(worker) == allowed
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -305,7 +305,7 @@ void try_mlp(const Kernels& kernels, Threads& threads) {
   threads.run(1, 32, [&](Team& team) { kernels.swiglu({both.data(), both.data() + ffn, 2 * ffn, gated.data(), rows, ffn}, team); });
   const auto segment = [](const Weights& w, float* to) { return Segment{w.format, w.panels.get(), w.panel_bytes(), w.rows, nullptr, to, w.rows}; };
   const MLP op{x.data(), columns, rows, columns, ffn, segment(inner.weights[0], nullptr), segment(inner.weights[1], nullptr), segment(outer.weights[0], out.data())};
-  threads.run(rows, columns + ffn, [&](Team& team) { kernels.mlp(op, team); });
+  threads.run(scratch_rows(op), columns + ffn, [&](Team& team) { kernels.mlp(op, team); });
   const std::vector<float> parts = outer.run(gated.data(), rows);
   check(same(out.data(), parts.data(), out.size()), "the gated network differs from its parts");
 }

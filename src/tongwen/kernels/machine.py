@@ -90,7 +90,7 @@ class Machine:
         The wall that products meet: best of three tries of some milliseconds; `None` where no
         instruction for them is known.
         """
-        return self._library.peak_int8_ops(self.isa, self.threads) or None
+        return self._machine.peak_int8_ops() or None
 
     def takes(self, *tensors: Tensor) -> bool:
         """Whether these tensors are what the kernels work on."""

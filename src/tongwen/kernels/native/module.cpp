@@ -10,7 +10,6 @@
 #include <nanobind/stl/tuple.h>
 
 #include "pack.hpp"
-#include "probe.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -89,12 +88,12 @@ NB_MODULE(_native, m) {
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
   m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
   m.attr("layout_version") = kLayoutVersion;
-  m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")
       .def(nb::init<const char*, int>(), nb::arg("most"), nb::arg("threads"))
       .def_prop_ro("isa", &Machine::isa)
       .def_prop_ro("threads", &Machine::threads)
+      .def("peak_int8_ops", &Machine::peak_int8_ops, nb::call_guard<nb::gil_scoped_release>())
       .def("record", &Machine::record)
       .def("recorded", &Machine::recorded)
       .def("replay", &Machine::replay, nb::call_guard<nb::gil_scoped_release>())

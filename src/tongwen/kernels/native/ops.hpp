@@ -108,6 +108,9 @@ struct MLP {
   Segment gate, up, down;
 };
 
+// Rows of shared scratch, `columns + ffn` wide, that an MLP needs: gate and up of a tile are floats.
+constexpr int scratch_rows(const MLP& op) { return op.rows <= kTileRows ? 4 * kTileRows : op.rows; }
+
 // Rotates queries in place (scaled), and writes rotated keys and values to the cache.
 struct Rope {
   float* q;

@@ -11,6 +11,7 @@
 #endif
 
 #include "pack.hpp"
+#include "probe.hpp"
 
 namespace tongwen {
 namespace {
@@ -83,7 +84,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
-  if (const MLP* mlp = std::get_if<MLP>(&operation)) pool_.reserve(mlp->rows, mlp->columns + mlp->ffn);
+  if (const MLP* mlp = std::get_if<MLP>(&operation)) pool_.reserve(scratch_rows(*mlp), mlp->columns + mlp->ffn);
 }
 
 void Machine::record() {
@@ -128,6 +129,11 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
   pool_.run([&](Team& team) {
     for (int row; (row = team.take()) < rows;) out[row] = tongwen::logsumexp(kernels_, logits + row * stride, vocabulary);
   });
+}
+
+double Machine::peak_int8_ops() {
+  std::lock_guard<std::mutex> lock(busy_);
+  return tongwen::peak_int8_ops(kernels_.name, pool_);
 }
 
 void Machine::pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels) {

@@ -31,6 +31,7 @@ class Machine {
   // Chooses a token for each of `rows` rows of logits, `stride` apart; rows are independent.
   void sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen);
   void logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out);
+  double peak_int8_ops();  // see `probe.hpp`
   void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
   // What this thread performs from now on is noted down; others go on unnoted.

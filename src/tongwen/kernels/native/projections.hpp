@@ -16,6 +16,10 @@
 namespace tongwen {
 namespace {
 
+// Up to so many rows, panels of gate and of up are read a few in a run.
+constexpr int kRun = 2, kFewRows = 64;
+static_assert(kRun * kFewRows <= kChunkRows, "the sums of a run have room");
+
 // A thread's scratch, after the activations of a few rows.
 struct Scratch {
   uint8_t* unpacked;
@@ -45,13 +49,14 @@ Activations prepared(const float* x, int64_t stride, int rows, int columns, bool
   return all;
 }
 
-// `work(first row, rows, panel)` for every chunk of rows and every panel, shared among the threads.
+// `work(first row, rows, panel, count)` until all panels have met every chunk of rows: runs of up to `run`
+// panels, shared among the threads.
 template <class Work>
-void share_panels(int rows, int panels, Team& team, Work work) {
-  const int each = panels >= 1024 ? 16 : panels >= 128 ? 4 : 1, pieces = (panels + each - 1) / each;
-  for (int taken; (taken = team.take()) < (rows + kChunkRows - 1) / kChunkRows * pieces;) {
-    const int first = taken / pieces * kChunkRows, panel = taken % pieces * each;
-    for (int i = panel; i < smaller(panels, panel + each); ++i) work(first, smaller(kChunkRows, rows - first), i);
+void share_panels(int rows, int panels, int run, Team& team, Work work) {
+  const int pieces = (panels + run - 1) / run, chunks = (rows + kChunkRows - 1) / kChunkRows;
+  for (int taken; (taken = team.take()) < chunks * pieces;) {
+    const int first = taken / pieces * kChunkRows, panel = taken % pieces * run;
+    work(first, smaller(kChunkRows, rows - first), panel, smaller(run, panels - panel));
   }
 }
 
@@ -79,32 +84,69 @@ void linear(const Linear& op, Team& team) {
   const Scratch scratch = scratch_of(team);
   int total = 0;
   for (int s = 0; s < op.num_segments; ++s) total += panels_of(op.segments[s].rows);
-  share_panels(op.rows, total, team, [&](int first, int rows, int panel) {
-    const Segment* segment = op.segments;
-    for (int panels; panel >= (panels = panels_of(segment->rows)); ++segment) panel -= panels;
-    project_panel(*segment, panel, x, first, rows, scratch);
+  const int run = total >= 1024 ? 16 : total >= 128 ? 4 : 1;
+  share_panels(op.rows, total, run, team, [&](int first, int rows, int begin, int count) {
+    for (int index = begin; index < begin + count; ++index) {
+      int panel = index, s = 0;
+      for (int panels; panel >= (panels = panels_of(op.segments[s].rows)); ++s) panel -= panels;
+      project_panel(op.segments[s], panel, x, first, rows, scratch);
+    }
   });
 }
 
-// One panel of gate and up for a chunk of rows, and what down reads of it.
-void gate_panel(const MLP& op, int panel, const Activations& x, const Activations& hidden, int first, int rows, const Scratch& scratch) {
-  panel_sums(op.gate, panel, x, first, rows, scratch.sums, scratch.unpacked);
-  panel_sums(op.up, panel, x, first, rows, scratch.others, scratch.unpacked);
-  for (int i = 0; i < rows * kPanelRows; i += kLanes)
-    Simd::storef(scratch.sums + i, gated(Simd::loadf(scratch.sums + i), Simd::loadf(scratch.others + i)));
-  constexpr int kGroups = kPanelRows / kGroup;
-  const int group = panel * kGroups, end = smaller(hidden.columns / kGroup, group + kGroups);
-  store_rows(scratch.sums, kPanelRows, hidden, first, first + rows, group, end);
+// What down reads of one panel of gate and up, both `stride` apart, for rows from `first` on.
+void store_gated(const float* gate, const float* up, int64_t stride, const Activations& hidden, int panel, int first, int rows, float* sums) {
+  const int column = panel * kPanelRows, count = smaller(kPanelRows, hidden.columns - column);
+  for (int m = 0; m < rows; ++m)
+    for (int i = 0; i < count; i += kLanes)
+      Simd::storef(sums + m * kPanelRows + i, gated(Simd::loadf(gate + m * stride + i), Simd::loadf(up + m * stride + i)));
+  store_rows(sums, kPanelRows, hidden, first, first + rows, column / kGroup, (column + count) / kGroup);
+}
+
+// A run of panels of gate, then of up, for a chunk of rows, and what down reads of them.
+void gate_panels(const MLP& op, int panel, int count, const Activations& x, const Activations& hidden, int first, int rows, const Scratch& scratch) {
+  const int values = rows * kPanelRows;  // of one panel
+  for (int i = 0; i < count; ++i) panel_sums(op.gate, panel + i, x, first, rows, scratch.sums + i * values, scratch.unpacked);
+  for (int i = 0; i < count; ++i) panel_sums(op.up, panel + i, x, first, rows, scratch.others + i * values, scratch.unpacked);
+  for (int i = 0; i < count; ++i) {
+    float *gate = scratch.sums + i * values, *up = scratch.others + i * values;
+    store_gated(gate, up, kPanelRows, hidden, panel + i, first, rows, gate);
+  }
+}
+
+// Many rows: gate and up of a panel stay with one thread.
+Activations hidden_of_many(const MLP& op, Team& team) {
+  const Activations x = prepared(op.x, op.x_stride, op.rows, op.columns, op.gate.format == Format::kBF16, team);
+  const Activations hidden{team.common + scratch_bytes(whole_tiles(op.rows), op.columns), op.rows, op.ffn, op.down.format == Format::kBF16};
+  const int run = op.rows <= kFewRows ? kRun : 1;
+  share_panels(op.rows, panels_of(op.ffn), run, team, [&](int first, int rows, int panel, int count) {
+    gate_panels(op, panel, count, x, hidden, first, rows, scratch_of(team));
+  });
+  team.wait();
+  return hidden;
+}
+
+// A few rows wait for memory, which likes to be read in long runs: all of gate, then all of up.
+Activations hidden_of_few(const MLP& op, Team& team) {
+  const int64_t stride = 2 * op.ffn;
+  float* both = reinterpret_cast<float*>(team.common);
+  Linear inner{op.x, op.x_stride, op.rows, op.columns, 2, {op.gate, op.up}};
+  for (int s = 0; s < 2; ++s) inner.segments[s].out = both + s * op.ffn, inner.segments[s].out_stride = stride;
+  linear(inner, team);
+  team.wait();
+  const Activations hidden{team.local, op.rows, op.ffn, op.down.format == Format::kBF16};
+  for (int panel = 0; panel < panels_of(op.ffn); ++panel) {
+    const float* gate = both + panel * kPanelRows;
+    store_gated(gate, gate + op.ffn, stride, hidden, panel, 0, op.rows, scratch_of(team).sums);
+  }
+  return hidden;
 }
 
 void mlp(const MLP& op, Team& team) {
   if (op.rows == 0) return;
-  const Activations x = prepared(op.x, op.x_stride, op.rows, op.columns, op.gate.format == Format::kBF16, team);
-  const Activations hidden{team.common + scratch_bytes(whole_tiles(op.rows), op.columns), op.rows, op.ffn, op.down.format == Format::kBF16};
-  const Scratch scratch = scratch_of(team);
-  share_panels(op.rows, panels_of(op.ffn), team, [&](int first, int rows, int panel) { gate_panel(op, panel, x, hidden, first, rows, scratch); });
-  team.wait();
-  share_panels(op.rows, panels_of(op.down.rows), team, [&](int first, int rows, int panel) { project_panel(op.down, panel, hidden, first, rows, scratch); });
+  const Activations hidden = op.rows <= kTileRows ? hidden_of_few(op, team) : hidden_of_many(op, team);
+  share_panels(op.rows, panels_of(op.down.rows), 1, team,
+               [&](int first, int rows, int panel, int) { project_panel(op.down, panel, hidden, first, rows, scratch_of(team)); });
 }
 
 }  // namespace

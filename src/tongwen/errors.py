@@ -3,6 +3,7 @@
 * TongwenError
   + ConfigError         a setting is unknown, missing or out of range     (also a ValueError)
   + RequestError        this prompt or these parameters cannot be served  (also a ValueError)
+    + ContextError      more tokens than the context holds              (also a ValueError)
   + TokenizerError      a vocabulary, template or conversation is unfit   (also a ValueError)
   + CheckpointError     weights or files do not fit the model             (also a ValueError)
   + ModelNotFoundError  no model of that name is known or reachable       (also a LookupError)
@@ -35,6 +36,10 @@ class ConfigError(TongwenError, ValueError):
 
 class RequestError(TongwenError, ValueError):
     """This prompt or these parameters cannot be served by this model."""
+
+
+class ContextError(RequestError, ValueError):
+    """More tokens are asked for than the context holds."""
 
 
 class TokenizerError(TongwenError, ValueError):

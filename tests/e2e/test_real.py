@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tongwen.engine.completion import Completion
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.grammar import Grammars
 from tongwen.engine.llm import best_completions
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.model.config import Qwen2Config, Yarn
 from tongwen.model.qwen2 import Qwen2ForCausalLM

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tongwen.engine.async_engine import AsyncEngine
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.errors import RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 

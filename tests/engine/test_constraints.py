@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.conftest import PRINTABLE, VOCAB
 
+from tongwen.engine.completion import Completion, FinishReason
 from tongwen.engine.engine import Engine
 from tongwen.engine.guards import LanguageGuard, LoopGuard
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, FinishReason, Matcher, Request
+from tongwen.engine.request import Matcher, Request
 from tongwen.engine.sampler import bitmask
 from tongwen.errors import RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from tongwen.engine.completion import Completion
 from tongwen.engine.draft import DraftModel, Odds, draft_model
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
+from tongwen.engine.request import Request
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 
 Make = Callable[..., Engine]

@@ -7,10 +7,11 @@ import pytest
 import torch
 from tests.engine.conftest import Plain
 
-from tongwen.engine.admit import Admission, check_prompt
+from tongwen.engine.admission import Admission
+from tongwen.engine.admit import check_prompt
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.errors import BusyError, CheckpointError, ConfigError, RequestError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 

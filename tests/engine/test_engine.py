@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
+from tongwen.engine.request import Request
 from tongwen.model.attention import PackedCausal
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 
 Make = Callable[..., Engine]

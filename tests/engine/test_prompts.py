@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Pooling
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.prompts import pooled
-from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.engine.request import Request
 from tongwen.errors import RequestError
 from tongwen.model.attention import PackedCausal
 from tongwen.model.qwen2 import Qwen2ForCausalLM
@@ -142,7 +143,7 @@ def test_a_prompt_preempted_in_its_middle_is_looked_at_as_if_nothing_had_happene
         undisturbed.completion().prompt_logprobs, abs=CLOSE
     )
     if pooling is not None:
-        torch.testing.assert_close(pooled(looked), pooled(undisturbed))
+        torch.testing.assert_close(vector_of(looked), vector_of(undisturbed))
 
 
 def vector(engine: Engine, pooling: Pooling) -> Tensor:
@@ -151,7 +152,13 @@ def vector(engine: Engine, pooling: Pooling) -> Tensor:
         engine.step()
         engine.scheduler.check()
     assert request.completion().token_ids == []
-    return pooled(request)
+    return vector_of(request)
+
+
+def vector_of(request: Request) -> Tensor:
+    made = request.completion().vector
+    assert made is not None
+    return torch.from_numpy(made)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
@@ -163,7 +170,8 @@ def test_vectors_are_those_of_the_plain_forward(
     found = vector(make_engine(model), pooling)
     assert found.dtype == torch.float32
     # Rounded to float32 once, at the end.
-    torch.testing.assert_close(found, expected.float(), atol=1e-7, rtol=2e-7)
+    expected = F.normalize(expected.double(), dim=-1).float()
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=2e-7)
     assert torch.equal(vector(make_engine(model), pooling), found)
 
 
@@ -192,8 +200,8 @@ def test_vectors_are_made_beside_completions_that_do_not_notice(
     (done,) = run_all(engine, [PROMPT], [greedy])
     assert done.token_ids == alone.token_ids
     for i, request in enumerate(looked):
-        expected = forward(model, PROMPT[i:])[0].mean(0).float()
-        torch.testing.assert_close(pooled(request), expected, atol=1e-7, rtol=2e-7)
+        expected = F.normalize(forward(model, PROMPT[i:])[0].mean(0).double(), dim=-1).float()
+        torch.testing.assert_close(vector_of(request), expected, atol=1e-7, rtol=2e-7)
 
 
 def test_echo_begins_the_text_with_the_prompts(

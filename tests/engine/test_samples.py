@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine
 from tongwen.engine.llm import best_completions
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
+from tongwen.engine.request import Request
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 
 Make = Callable[..., Engine]

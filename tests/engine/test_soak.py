@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Request

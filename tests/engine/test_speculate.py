@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion, Request
+from tongwen.engine.request import Request
 from tongwen.engine.speculate import Index, PromptLookup, Trust
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 

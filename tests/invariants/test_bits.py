@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.invariants.watched import (
@@ -20,11 +21,10 @@ from tests.invariants.watched import (
     watched,
 )
 
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
 from tongwen.engine.draft import draft_model
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.prompts import pooled
 from tongwen.errors import CheckpointError
 from tongwen.kernels.machine import machine
 
@@ -175,8 +175,8 @@ def check_vectors(case: Case) -> None:
             request = engine.add(case.prompt, LOOK, Admission(pooling=pooling))
             while engine.has_requests:
                 engine.step()
-            vectors.append(pooled(request))
-        assert all(torch.equal(vector, vectors[0]) for vector in vectors)
+            vectors.append(request.completion().vector)
+        assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
 
 
 def check_replay(case: Case) -> None:

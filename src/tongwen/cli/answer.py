@@ -8,10 +8,9 @@ from types import FrameType
 from typing import Any
 
 from tongwen.cli.render import Sink
-from tongwen.engine.deltas import Delta
+from tongwen.engine.completion import Completion, Delta
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 
 
 @dataclass(kw_only=True, slots=True)

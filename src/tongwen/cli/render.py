@@ -313,3 +313,9 @@ class PlainSink:
         """End the line."""
         if not self._ends_line:
             self.push("\n")
+
+
+def sink_for(console: Console, *, shows_marks: bool) -> Sink:
+    """Where an answer goes: styled on a terminal, where that is wanted, else as it comes."""
+    is_plain = not console.is_terminal or console.is_dumb_terminal
+    return PlainSink(console) if is_plain or not shows_marks else MarkdownSink(console)

@@ -9,8 +9,11 @@ from typing import Any
 
 import click
 
+from tongwen.checkpoint.manifest import LocalModel
+from tongwen.checkpoint.store import Store
 from tongwen.cli.choose import Wish, choose
 from tongwen.cli.names import SOURCES, complete_model, open_store
+from tongwen.cli.remote import Remote, find_remote
 from tongwen.cli.sampling import sampling_options, settings_of
 from tongwen.cli.terminal import print_json, say
 from tongwen.engine.params import params_from
@@ -71,6 +74,10 @@ def command(
     )
     store = open_store()
     local = choose(store, wish)
+    remote = _remote(store, local, options) if text is not None else None
+    if remote is not None and text is not None:
+        _ask_remote(remote, text, settings, options, as_json=as_json)
+        return
     # Importing torch takes two seconds: not before it is known that there is something to run.
     with _without_collections():
         from tongwen.cli.conversation import Conversation
@@ -96,6 +103,32 @@ def command(
     if as_json:
         print_json(answer.to_json(session.llm.load_s))
     session.remark(answer)
+
+
+def _remote(store: Store, local: LocalModel, options: dict[str, Any]) -> Remote | None:
+    """A running server that has the model as it is asked for: no other weights, device, context."""
+    plain = options["weights"] == "auto" and options["device"] == "auto"
+    if not plain or options["context"] is not None or options["chat"] is not None:
+        return None
+    remote = find_remote(store.home, local.name)
+    return remote if remote is not None and remote.is_chat else None
+
+
+def _ask_remote(
+    remote: Remote, text: str, settings: dict[str, Any], options: dict[str, Any], *, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from tongwen.cli.render import sink_for
+
+    if options["verbose"]:
+        say(f"{remote.running.url} has {remote.name} in memory and answers")
+    sink = None if as_json else sink_for(Console(highlight=False), shows_marks=True)
+    answer = remote.answer(text, options["system"], params_from(settings), sink)
+    if as_json:
+        print_json(answer)
+    if answer["finish_reason"] == "length":
+        say("(cut off: `max_tokens` or the context is full)")
 
 
 @contextlib.contextmanager

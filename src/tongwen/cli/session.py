@@ -13,7 +13,7 @@ from tongwen.checkpoint.store import Store
 from tongwen.cli.answer import Answer, Stoppable, write_answer
 from tongwen.cli.choose import Wish, choose, runnable_name
 from tongwen.cli.conversation import Conversation
-from tongwen.cli.render import MarkdownSink, PlainSink, Sink
+from tongwen.cli.render import Sink, sink_for
 from tongwen.cli.terminal import say, status
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams, params_from
@@ -180,7 +180,4 @@ class Session:
         )
 
     def _sink(self) -> Sink:
-        is_plain = not self.console.is_terminal or self.console.is_dumb_terminal
-        if is_plain or not (self.is_chat and self.shows_markdown):
-            return PlainSink(self.console)
-        return MarkdownSink(self.console)
+        return sink_for(self.console, shows_marks=self.is_chat and self.shows_markdown)

@@ -4,37 +4,18 @@ import itertools
 import operator
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from tongwen.engine.admission import Admission
 from tongwen.engine.constraint import Constraint
 from tongwen.engine.guards import guards_for
 from tongwen.engine.params import Sampling, SamplingDefaults, SamplingParams
-from tongwen.engine.request import Matcher, Pooling, Request
+from tongwen.engine.request import Matcher, Request
 from tongwen.engine.sampler import Chooser
-from tongwen.errors import RequestError
+from tongwen.errors import ContextError, RequestError
 from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.tokenizer.stream import StopStrings, TextStream
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admission:
-    """What comes with a request besides its prompt and its sampling parameters."""
-
-    caller: str = ""
-    """Who asks: callers are served in turn."""
-
-    priority: int = 0
-    """Lower goes first, and is preempted last."""
-
-    salt: str | None = None
-    """Who shares cached prefixes, whose timing tells what others asked; `None`: only the caller."""
-
-    adapter: int = -1
-    """The LoRA adapter; -1: none."""
-
-    pooling: Pooling | None = None
-    """Make one vector of the prompt's hidden states."""
 
 
 @runtime_checkable
@@ -82,7 +63,7 @@ def admit(
     check_ids(house, params)
     room = house.most_tokens - len(prompt_ids)
     if params.max_tokens is not None and params.max_tokens > room:
-        raise RequestError(
+        raise ContextError(
             f"a prompt of {len(prompt_ids)} tokens and `max_tokens` {params.max_tokens} "
             f"exceed the context of {house.most_tokens}",
             hint=f"ask for at most {room} tokens, or raise `context`",
@@ -183,7 +164,7 @@ def check_prompt(house: House, prompt_ids: Sequence[int], *, room: int = 1) -> N
     if not prompt_ids:
         raise RequestError("the prompt is empty", hint="give at least one token")
     if len(prompt_ids) + room > house.most_tokens:
-        raise RequestError(
+        raise ContextError(
             f"a prompt of {len(prompt_ids)} tokens does not fit the context of "
             f"{house.most_tokens}" + (f", with {room} to be written" if room else ""),
             hint="shorten the prompt or raise `context`",

@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tongwen.engine.admit import Admission
-from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta
+from tongwen.engine.deltas import Listener
 from tongwen.engine.engine import Engine
+from tongwen.engine.load import Load
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.errors import RequestError, TongwenError
 
 log = logging.getLogger(__name__)
@@ -32,24 +33,59 @@ class _Caller:
     listeners: list[Listener] = field(default_factory=list)
     queue: "asyncio.Queue[Delta | TongwenError]" = field(default_factory=asyncio.Queue)
 
-    def tell(self) -> None:
-        """Send what is new; the queue belongs to the caller's loop.
-
-        Raises:
-            RuntimeError: That loop is closed.
-        """
+    def news(self) -> list[Delta | TongwenError]:
+        """What is new."""
+        news: list[Delta | TongwenError] = []
         for listener in self.listeners:
             try:
-                news: list[Delta | TongwenError] = list(listener.news())
+                news += listener.news()
             except TongwenError as error:
-                news = [error]
-            for piece in news:
-                self.loop.call_soon_threadsafe(self.queue.put_nowait, piece)
+                news.append(error)
+        return news
 
     @property
     def is_served(self) -> bool:
         """Whether everything has been told."""
         return all(listener.is_over for listener in self.listeners)
+
+
+class Answers:
+    """The completions of a prompt, as they are written; leaving the `with` ends them.
+
+    Args:
+        engine: The engine.
+        caller: Who waits.
+        num_completions: How many there will be.
+    """
+
+    def __init__(self, engine: "AsyncEngine", caller: _Caller, num_completions: int) -> None:
+        self._engine, self._caller, self._left = engine, caller, num_completions
+
+    async def __aenter__(self) -> "Answers":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """End what is not finished."""
+        with contextlib.suppress(RequestError):  # closed: everybody has left
+            self._engine.post(lambda: self._engine.dismiss(self._caller))
+
+    async def news(self) -> list[Delta]:
+        """The pieces since the last call, at least one; none at all: everything is told.
+
+        Raises:
+            TongwenError: A completion failed.
+        """
+        queue, pieces = self._caller.queue, list[Delta]()
+        while self._left and not (pieces and queue.empty()):
+            piece = await queue.get()
+            if isinstance(piece, TongwenError):
+                raise piece
+            self._left -= piece.completion is not None
+            pieces.append(piece)
+        return pieces
 
 
 class AsyncEngine:
@@ -83,18 +119,30 @@ class AsyncEngine:
             BusyError: Too many requests wait.
             TongwenError: It failed on the way.
         """
+        async with await self.open(prompt_ids, params, admission) as answers:
+            while pieces := await answers.news():
+                for piece in pieces:
+                    yield piece
+
+    async def open(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        admission: Admission | None = None,
+    ) -> Answers:
+        """Have a prompt admitted; what is written comes from what this returns.
+
+        Raises:
+            RequestError: It cannot be served.
+            BusyError: Too many requests wait.
+        """
         caller = _Caller(asyncio.get_running_loop())
         try:
-            left = await self.ask(lambda: self._begin(caller, prompt_ids, params, admission))
-            while left:
-                piece = await caller.queue.get()
-                if isinstance(piece, TongwenError):
-                    raise piece
-                left -= piece.completion is not None
-                yield piece
-        finally:
-            with contextlib.suppress(RequestError):  # closed: everybody has left
-                self._post(lambda: self._leave(caller))
+            count = await self.ask(lambda: self._begin(caller, prompt_ids, params, admission))
+        except BaseException:  # cancelled, maybe while it was being admitted
+            Answers(self, caller, 0).leave()
+            raise
+        return Answers(self, caller, count)
 
     async def complete(
         self,
@@ -125,8 +173,19 @@ class AsyncEngine:
             except Exception as error:
                 future.set_exception(error)
 
-        self._post(run)
+        self.post(run)
         return await asyncio.wrap_future(future)
+
+    def load(self) -> Load:
+        """How much it does and holds at this moment; may be asked by anyone."""
+        scheduler = self.engine.scheduler
+        pool = scheduler.pool
+        return Load(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            num_preemptions=scheduler.num_preemptions,
+            cache_share=1 - pool.num_free / pool.num_blocks,
+        )
 
     def close(self) -> None:
         """End every request and the thread."""
@@ -135,7 +194,12 @@ class AsyncEngine:
             self._wake.notify()
         self._thread.join()
 
-    def _post(self, work: Callable[[], None]) -> None:
+    def post(self, work: Callable[[], None]) -> None:
+        """Let the engine's thread do something between two steps.
+
+        Raises:
+            RequestError: The engine is closed.
+        """
         with self._wake:
             if self._is_over:
                 raise RequestError("the engine is closed")
@@ -158,7 +222,8 @@ class AsyncEngine:
         self._callers.append(caller)
         return len(requests)
 
-    def _leave(self, caller: _Caller) -> None:
+    def dismiss(self, caller: _Caller) -> None:
+        """End what somebody waits for; in the engine's thread."""
         for listener in caller.listeners:
             self.engine.abort(listener.request)
         if caller in self._callers:
@@ -175,9 +240,10 @@ class AsyncEngine:
         with self._wake:
             self._is_over = True
         self._work_off()  # what came in meanwhile is answered: the engine is closing
-        for caller in list(self._callers):
-            self._leave(caller)
-            self._tell(caller)
+        callers = list(self._callers)
+        for caller in callers:
+            self.dismiss(caller)
+        self._tell(callers)
 
     def _work_off(self) -> None:
         """Do what was asked for."""
@@ -188,12 +254,19 @@ class AsyncEngine:
             except Exception:
                 log.exception("what a caller asked for failed")
 
-    def _tell(self, caller: _Caller) -> None:
-        """Send a caller its news; one whose event loop has ended leaves."""
-        try:
-            caller.tell()
-        except RuntimeError:
-            self._leave(caller)
+    def _tell(self, callers: Sequence[_Caller]) -> None:
+        """Send callers their news, all those of one event loop at once: waking it is what costs."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Caller]] = {}
+        for caller in callers:
+            by_loop.setdefault(caller.loop, []).append(caller)
+        for loop, together in by_loop.items():
+            news = [(caller.queue, piece) for caller in together for piece in caller.news()]
+            try:
+                if news:
+                    loop.call_soon_threadsafe(_deliver, news)
+            except RuntimeError:  # the loop has ended, and so has everyone in it
+                for caller in together:
+                    self.dismiss(caller)
 
     def _step(self) -> None:
         """One step; where the engine itself fails, everyone in it is told and it goes on."""
@@ -206,6 +279,13 @@ class AsyncEngine:
                 if not listener.request.is_finished:
                     self.engine.abort(listener.request)
                     listener.request.fail(told)
-        for caller in list(self._callers):
-            self._tell(caller)
+        self._tell(self._callers)
         self._callers = [caller for caller in self._callers if not caller.is_served]
+
+
+def _deliver(
+    news: "list[tuple[asyncio.Queue[Delta | TongwenError], Delta | TongwenError]]",
+) -> None:
+    """Put pieces into their callers' queues; in the loop that these belong to."""
+    for queue, piece in news:
+        queue.put_nowait(piece)

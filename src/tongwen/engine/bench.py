@@ -7,9 +7,9 @@ from time import perf_counter
 
 import torch
 
+from tongwen.engine.completion import Completion
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import Completion
 from tongwen.kernels.machine import Machine
 from tongwen.model.account import forward_flops
 

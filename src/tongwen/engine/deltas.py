@@ -1,31 +1,7 @@
 """What of a request its caller has not heard yet."""
 
-from dataclasses import dataclass
-
-from tongwen.engine.request import Completion, Request
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delta:
-    """A piece of a completion that is being written."""
-
-    text: str
-    """What became certain since the last piece; may be empty."""
-
-    token_id: int | None
-    """The token that was sampled; `None` where the completion ended without one."""
-
-    completion: Completion | None
-    """With the last piece, the whole."""
-
-    index: int = 0
-    """Which of the prompt's completions (`SamplingParams.n`) it belongs to."""
-
-    logprob: float | None = None
-    """Natural-log probability of the token."""
-
-    top_logprobs: dict[int, float] | None = None
-    """The most probable tokens in its place, where they were asked for."""
+from tongwen.engine.completion import Delta
+from tongwen.engine.request import Request
 
 
 class Listener:

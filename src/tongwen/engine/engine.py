@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tongwen.engine.admit import Admission, admit
+from tongwen.engine.admission import Admission
+from tongwen.engine.admit import admit
 from tongwen.engine.batch import Batch, Part
 from tongwen.engine.blocks import BlockPool
 from tongwen.engine.constraint import Constraint

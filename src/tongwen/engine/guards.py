@@ -4,8 +4,9 @@ import unicodedata
 from collections import deque
 from collections.abc import Sequence
 
+from tongwen.engine.completion import FinishReason
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.request import FinishReason, Guard
+from tongwen.engine.request import Guard
 from tongwen.errors import RequestError
 
 LONGEST_LOOP = 64

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,15 +23,15 @@ from tongwen.checkpoint.load import (
 )
 from tongwen.checkpoint.model_names import parse_name
 from tongwen.checkpoint.store import Store, default_home
-from tongwen.engine.admit import Admission
+from tongwen.engine.admission import Admission
+from tongwen.engine.completion import Completion, Delta, Pooling, ranked
 from tongwen.engine.constraint import ToolCalls, ToolChoice
-from tongwen.engine.deltas import Delta, Listener
+from tongwen.engine.deltas import Listener
 from tongwen.engine.draft import DraftModel, draft_model
 from tongwen.engine.engine import Engine, EngineConfig
 from tongwen.engine.memory import check_weights, fit_context, free_bytes
 from tongwen.engine.params import SamplingParams
-from tongwen.engine.prompts import pooled
-from tongwen.engine.request import Completion, Pooling, Request
+from tongwen.engine.request import Request
 from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
 from tongwen.errors import ConfigError, RequestError
@@ -111,6 +111,11 @@ class LLM:
         return chat_format(self.tokenizer, self.source.chat_template, family)
 
     @property
+    def numerics(self) -> str:
+        """What decides the bits of an answer besides model and prompt."""
+        return self.plan.numerics
+
+    @property
     def is_chat(self) -> bool:
         """Whether the model was trained to take turns.
 
@@ -147,7 +152,7 @@ class LLM:
         """
         params = params or SamplingParams()
         if tools:
-            params = self._calling(params, tools, tool_choice, parallel_tool_calls)
+            params = self.calling(params, tools, tool_choice, parallel_tool_calls)
         return self.generate([self.render(messages, tools=tools)], params)[0]
 
     def tool_calls(
@@ -158,14 +163,24 @@ class LLM:
         names = [tool["function"]["name"] for tool in tools]
         return (text, []) if form is None else parse_tool_calls(text, form, names)
 
-    def _calling(
+    def calling(
         self,
         params: SamplingParams,
         tools: Sequence[Mapping[str, Any]],
         choice: str,
         parallel: bool,
     ) -> SamplingParams:
-        """Parameters that hold calls of `tools` to their schemas."""
+        """Parameters that hold calls of `tools` to their schemas.
+
+        Args:
+            params: The others.
+            tools: As OpenAI's.
+            choice: `auto`, `required`, `none`, or the name of the one that must be called.
+            parallel: Whether an answer may hold more than one call.
+
+        Raises:
+            RequestError: The model has no form for calls, or `params` has a constraint.
+        """
         form = self.chat_format.tool_form
         if form is None:
             raise RequestError(f"`{self.name}` has no form for tool calls")
@@ -284,9 +299,8 @@ class LLM:
         admission = Admission(pooling=pooling)
         ids = [self._ids(prompt) for prompt in prompts]
         groups = self._run((prompt, SamplingParams(max_tokens=0), admission) for prompt in ids)
-        for group in groups:
-            group[0].completion()  # raises what failed
-        return [F.normalize(pooled(group[0]), dim=-1) for group in groups]
+        vectors = [group[0].completion().vector for group in groups]
+        return [torch.from_numpy(vector) for vector in vectors if vector is not None]
 
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -345,8 +359,8 @@ def best_completions(requests: Sequence[Request]) -> Completion:
     done = [request.completion() for request in requests]
     if len(done) == 1:
         return done[0]
-    done.sort(key=lambda one: -sum(one.logprobs) / max(len(one.logprobs), 1))
-    return replace(done[0], alternatives=done[1 : requests[0].num_wanted])
+    first, *others = ranked(done)[: requests[0].num_wanted]
+    return replace(first, alternatives=others)
 
 
 def locate(model: str | Path, store: Store) -> Path:

@@ -56,11 +56,3 @@ def pool(request: Request, rows: Float[Tensor, "rows dim"]) -> None:
     if not request.num_computed or request.pooled is None:
         request.pooled = torch.zeros_like(wide[0])
     request.pooled = torch.cat((request.pooled.unsqueeze(0), wide)).cumsum(0)[-1]
-
-
-def pooled(request: Request) -> Float[Tensor, " dim"]:
-    """The vector of a finished request, in float32."""
-    assert request.pooled is not None, "the request pooled its prompt"
-    if request.pooling == "last":
-        return request.pooled
-    return (request.pooled / len(request.prompt_ids)).to(torch.float32)

@@ -1,23 +1,20 @@
-"""One completion in the making, from arrival to finish, and what its caller gets."""
+"""One completion in the making, from arrival to finish."""
 
 import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
+from tongwen.engine.completion import Completion, FinishReason, Pooling
 from tongwen.engine.sampler import Chooser
 from tongwen.errors import TongwenError
 from tongwen.tokenizer.stream import StopStrings, TextStream
-
-FinishReason = Literal["stop", "length", "abort", "error", "loop", "language"]
-
-
-Pooling = Literal["mean", "last"]
 
 
 @runtime_checkable
@@ -45,60 +42,6 @@ class Matcher(Protocol):
     def accept(self, token_id: int) -> None:
         """Take note of a token."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Completion:
-    """A finished completion."""
-
-    text: str
-    """What was written, without end-of-turn tokens and stop strings."""
-
-    token_ids: list[int]
-    """The sampled ids, the one that ended the completion included."""
-
-    logprobs: list[float]
-    """Natural-log probability of each sampled id under the model's raw logits."""
-
-    top_logprobs: list[dict[int, float]] | None
-    """Per position the most probable ids, where `SamplingParams.logprobs` asked for them."""
-
-    finish_reason: FinishReason
-    """`stop`: end of turn, a stop string, or a constraint that is fulfilled; `length`:
-    `max_tokens` or the context is full; `loop` and `language`: a guard."""
-
-    stop_reason: str | int | None
-    """The stop string or token id that ended it, if one did."""
-
-    prompt_token_ids: list[int]
-    """The prompt."""
-
-    seed: int
-    """The seed that gives this completion again."""
-
-    prompt_logprobs: list[float | None] | None
-    """Natural-log probability of each of the prompt's tokens after those before it, of the first
-    `None`; where `SamplingParams.prompt_logprobs` asked for them."""
-
-    prompt_top_logprobs: list[dict[int, float] | None] | None
-    """The most probable ids in their places likewise."""
-
-    num_cached_tokens: int
-    """Tokens of the prompt that the prefix cache held."""
-
-    alternatives: list["Completion"]
-    """The other completions of the same prompt (`SamplingParams.n`), the best first."""
-
-    ttft_s: float
-    """Seconds from arrival to the first token."""
-
-    decode_s: float
-    """Seconds from the first token to the last."""
-
-    @property
-    def decode_tokens_per_s(self) -> float | None:
-        """Tokens after the first, per second; `None` where there were none."""
-        return (len(self.token_ids) - 1) / self.decode_s if self.decode_s > 0 else None
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -289,7 +232,14 @@ class Request:
             prompt_logprobs=None if prompt is None else list(self.prompt_logprobs),
             prompt_top_logprobs=list(self.prompt_top_logprobs) if prompt else None,
             num_cached_tokens=self.num_cached_tokens or 0,
+            vector=self._vector(),
             alternatives=[],
             ttft_s=max(self.first_token_s - self.arrived_s, 0.0),
             decode_s=self.last_token_s - self.first_token_s,
         )
+
+    def _vector(self) -> np.ndarray | None:
+        if self.pooled is None:
+            return None
+        mean = self.pooled if self.pooling == "last" else self.pooled / len(self.prompt_ids)
+        return F.normalize(mean.double(), dim=-1).float().cpu().numpy()

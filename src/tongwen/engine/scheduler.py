@@ -85,6 +85,7 @@ class Scheduler:
     Attributes:
         copies: Pairs of blocks (from, to) to be copied before the step is computed: someone writes
             on where others read the same block.  Whoever copies them clears the list.
+        num_preemptions: How often a request gave its blocks back.
     """
 
     def __init__(self, config: SchedulerConfig, pool: BlockPool) -> None:
@@ -92,6 +93,7 @@ class Scheduler:
         self.waiting: FairQueue[Schedulable] = FairQueue()
         self.running: list[Schedulable] = []
         self.copies: list[tuple[int, int]] = []
+        self.num_preemptions = 0
 
     @property
     def num_requests(self) -> int:
@@ -248,6 +250,7 @@ class Scheduler:
         self.running.remove(request)
         self._release(request)
         self.waiting.put_back(request)
+        self.num_preemptions += 1
 
     def _release(self, request: Schedulable) -> None:
         self.pool.release(request.block_table)

@@ -1,0 +1,85 @@
+"""A model in this process, asked like any other."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, cast
+
+from tongwen.client.client import Part, Prompt, Reply, is_conversation
+from tongwen.engine.async_engine import AsyncEngine
+from tongwen.engine.completion import Completion, ranked
+from tongwen.engine.llm import LLM
+from tongwen.engine.params import SamplingParams
+from tongwen.errors import RequestError
+
+
+class LocalClient:
+    """Asks a model that is in memory here; it is stepped in a thread of its own.
+
+    Args:
+        llm: Nobody else asks it meanwhile.
+    """
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm = llm
+        self._engine = AsyncEngine(llm.engine)
+
+    @property
+    def model(self) -> str:
+        """What it is called."""
+        return self.llm.name
+
+    async def ask(self, prompt: Prompt, params: SamplingParams) -> list[Reply]:
+        """All completions of a prompt.
+
+        Raises:
+            TongwenError: It cannot be served.
+        """
+        done = await self._engine.complete(self._ids(prompt), params)
+        kept = done if params.best_of is None else ranked(done)[: params.n]
+        return [_reply(one, params) for one in kept]
+
+    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[Part, None]:
+        """One completion, piece by piece.
+
+        Raises:
+            TongwenError: It cannot be served, or breaks off.
+        """
+        if params.num_samples > 1:
+            raise RequestError(f"`n` is {params.num_samples}, but one completion can be streamed")
+        async with await self._engine.open(self._ids(prompt), params) as answers:
+            while pieces := await answers.news():
+                for piece in pieces:
+                    done = piece.completion
+                    yield Part(piece.text, None if done is None else _reply(done, params))
+
+    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
+        """Natural-log probability of each token of each prompt.
+
+        Raises:
+            TongwenError: One of them cannot be looked at.
+        """
+        look = SamplingParams(max_tokens=0, prompt_logprobs=0)
+        asked = (self._engine.complete(self._ids(prompt), look) for prompt in prompts)
+        return [done[0].prompt_logprobs or [] for done in await asyncio.gather(*asked)]
+
+    async def close(self) -> None:
+        """End every request and the thread."""
+        await asyncio.to_thread(self._engine.close)
+
+    def _ids(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):
+            return self.llm.tokenizer.encode(prompt, allow_control=True)
+        if is_conversation(prompt):
+            return self.llm.render(cast(Sequence[Mapping[str, Any]], prompt))
+        return list(cast(Sequence[int], prompt))
+
+
+def _reply(done: Completion, params: SamplingParams) -> Reply:
+    return Reply(
+        text=done.text,
+        finish_reason=done.finish_reason,
+        token_ids=done.token_ids,
+        logprobs=None if params.logprobs is None else done.logprobs,
+        prompt_tokens=len(done.prompt_token_ids),
+        completion_tokens=len(done.token_ids),
+    )

@@ -1,0 +1,1 @@
+"""The server: everyone's client on one port."""

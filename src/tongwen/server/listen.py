@@ -1,0 +1,89 @@
+"""The server's process: sockets, signals, and an end in which nobody is cut off."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from tongwen.errors import ConfigError
+from tongwen.server.app import create_app
+from tongwen.server.config import ServeConfig
+from tongwen.server.service import Service
+
+_BACKLOG = 2048  # who comes while a model is being loaded waits; nobody is turned away
+
+
+class HttpServer(uvicorn.Server):
+    """Serves until SIGTERM or Ctrl-C, then lets running requests finish.
+
+    Args:
+        service: The server's.
+        reload: Called at SIGHUP.
+    """
+
+    def __init__(self, service: Service, reload: Callable[[], None] | None = None) -> None:
+        config = service.config
+        super().__init__(
+            uvicorn.Config(
+                create_app(service),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                ssl_certfile=_text(config.tls_cert),
+                ssl_keyfile=_text(config.tls_key),
+                timeout_graceful_shutdown=max(int(config.limits.drain_s), 1),
+                timeout_keep_alive=75,
+                h11_max_incomplete_event_size=64 << 10,
+            )
+        )
+        self._service, self._reload = service, reload
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take no more requests."""
+        self._service.is_draining = True
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen; from now on SIGHUP reloads."""
+        if self._reload is not None and sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        await super().startup(sockets)
+
+
+def bind(config: ServeConfig) -> socket.socket:
+    """The socket that a server listens on.
+
+    Raises:
+        ConfigError: The address is taken, or none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.host, config.port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}",
+            hint="`--port` chooses another port; `tongwen ps` lists running servers",
+        ) from error
+    return listening
+
+
+def address_of(config: ServeConfig, listening: socket.socket) -> str:
+    """What a client writes to reach a server."""
+    scheme = "http" if config.tls_cert is None else "https"
+    host = config.host if config.host not in ("0.0.0.0", "::", "") else "127.0.0.1"
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}:{listening.getsockname()[1]}"
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,105 @@
+"""A server from its settings to its end."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tongwen.checkpoint.store import Store
+from tongwen.errors import TongwenError
+from tongwen.server.config import ModelEntry, ServeConfig
+from tongwen.server.keys import Keys
+from tongwen.server.listen import HttpServer, address_of, bind
+from tongwen.server.pool import ModelPool
+from tongwen.server.running import Running, note_running
+from tongwen.server.served import Served
+from tongwen.server.service import Service
+
+Load = Callable[[ModelEntry], Served]
+
+log = logging.getLogger(__name__)
+
+
+def make_service(config: ServeConfig, store: Store, load: Load) -> Service:
+    """The models and keys of a server.
+
+    Args:
+        config: The settings.
+        store: The models on this machine.
+        load: Brings one into memory.
+
+    Raises:
+        ConfigError: A key's environment variable is not set.
+    """
+    pool = ModelPool(
+        partial(entries_of, config, store),
+        load,
+        keep_alive_s=config.keep_alive_s,
+        max_loaded=max(config.max_loaded, len(config.models)),
+    )
+    return Service(config, pool, Keys(config.keys, os.environ), store)
+
+
+def entries_of(config: ServeConfig, store: Store) -> Sequence[ModelEntry]:
+    """What is served: the models that were named, or all of the store."""
+    return config.models or [ModelEntry(model=local.name) for local in store.list()]
+
+
+def serve(
+    config: ServeConfig,
+    store: Store,
+    load: Load,
+    read_again: Callable[[], ServeConfig],
+    say: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        config: The settings.
+        store: The models.
+        load: Brings one into memory.
+        read_again: Reads the settings again; their keys are taken at SIGHUP.
+        say: Tells whoever started the server.
+
+    Raises:
+        ConfigError: The address cannot be listened on, or a key is not set.
+        TongwenError: A model that was named cannot be loaded.
+    """
+    service = make_service(config, store, load)
+    listening = bind(config)
+    address = address_of(config, listening)
+    server = HttpServer(service, partial(_reload, service, read_again))
+    note = note_running(store.home, Running(os.getpid(), address, bool(config.keys)))
+    try:
+        with listening:
+            asyncio.run(_run(service, server, listening, address, say))
+    finally:
+        note.unlink(missing_ok=True)
+
+
+async def _run(
+    service: Service,
+    server: HttpServer,
+    listening: socket.socket,
+    address: str,
+    say: Callable[[str], None],
+) -> None:
+    for entry in service.config.models:
+        say(f"loading {entry.names[0]} ...")
+        await service.pool.get(entry.names[0])
+    names = [name for entry in service.pool.entries() for name in entry.names]
+    served = ", ".join(names) if names else "no model yet (`tongwen pull`)"
+    say(f"serving {served}")
+    say(f"at {address} (OpenAI, Ollama, Anthropic); chat at {address}/")
+    await server.serve([listening])
+
+
+def _reload(service: Service, read_again: Callable[[], ServeConfig]) -> None:
+    """Take the keys as they are set now; where that fails, those before stay."""
+    try:
+        service.keys.load(read_again().keys, os.environ)
+        log.info("keys are read again")
+    except TongwenError as error:
+        log.error("keys stay as they were: %s", error)

@@ -1,0 +1,45 @@
+"""`GET /v1/models`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from tongwen.server.config import ModelEntry
+from tongwen.server.service import Service, service_of
+
+router = APIRouter(tags=["OpenAI"])
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> dict[str, Any]:
+    """The models that can be asked, under every name that they have."""
+    service = service_of(request)
+    data = [
+        _model(service, entry, name) for entry in service.pool.entries() for name in entry.names
+    ]
+    return {"object": "list", "data": data}
+
+
+@router.get("/v1/models/{name:path}")
+async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
+    """One of them."""
+    service = service_of(request)
+    return _model(service, service.pool.entry(name), name)
+
+
+def _model(service: Service, entry: ModelEntry, name: str) -> dict[str, Any]:
+    loaded = {served.name: served for served in service.pool.loaded()}
+    served = loaded.get(entry.names[0])
+    context = entry.context if served is None else served.llm.context
+    return {
+        "id": name,
+        "object": "model",
+        "created": service.started,
+        "owned_by": "tongwen",
+        "root": entry.model,
+        "parent": None,
+        "context_length": context,
+        "max_model_len": context,
+        "is_loaded": served is not None,
+        "is_chat": None if served is None else served.llm.is_chat,
+    }

@@ -1,0 +1,211 @@
+"""The sampling parameters that chat and text completions share."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tongwen.engine.constraint import (
+    Choice,
+    Constraint,
+    JsonObject,
+    JsonSchema,
+    Lark,
+    Regex,
+)
+from tongwen.engine.params import SamplingParams
+from tongwen.server.errors import invalid
+from tongwen.server.wire import Wire
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class StreamOptions(Wire):
+    """What a stream says besides its text."""
+
+    include_usage: bool = False
+    """End with a chunk that holds the usage."""
+
+    continuous_usage_stats: bool = False
+    """Every chunk holds it."""
+
+    include_obfuscation: bool | None = None
+    """Accepted and without effect: nothing is added to chunks."""
+
+
+class SchemaFormat(Wire):
+    """A JSON schema under a name."""
+
+    model_config: ClassVar = {**Wire.model_config, "populate_by_name": True}
+
+    name: str = "schema"
+    description: str | None = None
+    schema_: dict[str, Any] | bool = Field(default=True, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Wire):
+    """What form an answer must have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+
+class StructuredOutputs(Wire):
+    """vLLM's way to ask for a form."""
+
+    json_: dict[str, Any] | bool | str | None = Field(default=None, alias="json")
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+
+    unserved: ClassVar[Mapping[str, str]] = {
+        "structural_tag": "give `tools`, or a `grammar`",
+        "disable_fallback": "there is one backend",
+        "disable_any_whitespace": "JSON is written with the blanks that the model likes",
+        "whitespace_pattern": "JSON is written with the blanks that the model likes",
+    }
+
+
+class SamplingWire(Wire):
+    """The parameters of OpenAI's and vLLM's completions that sample."""
+
+    model: str
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    n: int | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    max_tokens: int | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    logit_bias: dict[str, Number] | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | bool | str | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+    top_k: int | None = None
+    min_p: Number | None = None
+    repetition_penalty: Number | None = None
+    stop_token_ids: list[int] | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    allowed_token_ids: list[int] | None = None
+    prompt_logprobs: int | None = None
+    return_token_ids: bool | None = None
+    priority: int | None = None
+    cache_salt: str | None = None
+    loop_guard: bool | None = None
+    language_guard: list[str] | None = None
+
+    idle: ClassVar[frozenset[str]] = frozenset(
+        {"user", "metadata", "safety_identifier", "prompt_cache_key", "request_id"}
+    )
+
+    def constraint(self) -> Constraint | None:
+        """The form that the answer must have.
+
+        Raises:
+            ApiError: More than one is asked for.
+        """
+        found = [*self._guided(), *self._structured(), *self._format()]
+        if len(found) > 1:
+            raise invalid("response_format", "more than one form is asked for; give one")
+        return found[0] if found else None
+
+    def sampling(self, **more: Any) -> SamplingParams:  # noqa: ANN401 - of the two kinds
+        """The parameters, as the engine has them; what is null is left to its defaults.
+
+        Raises:
+            RequestError: A value is out of range, or they contradict each other.
+            ApiError: A value is no token id.
+        """
+        given = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "n": self.n,
+            "seed": self.seed,
+            "stop": self.stop,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "logit_bias": self._biases(),
+            "top_k": 0 if self.top_k == -1 else self.top_k,  # vLLM's word for all
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "stop_token_ids": self.stop_token_ids,
+            "min_tokens": self.min_tokens,
+            "ignore_eos": self.ignore_eos,
+            "allowed_token_ids": self.allowed_token_ids,
+            "prompt_logprobs": self.prompt_logprobs,
+            "constraint": self.constraint(),
+            "loop_guard": self.loop_guard,
+            "language_guard": self.language_guard,
+            **more,
+        }
+        return SamplingParams(**{name: value for name, value in given.items() if value is not None})
+
+    def _biases(self) -> dict[int, float] | None:
+        if self.logit_bias is None:
+            return None
+        if any(not token.isascii() or not token.isdigit() for token in self.logit_bias):
+            raise invalid("logit_bias", "`logit_bias` maps token ids to numbers")
+        if any(len(token) > 10 for token in self.logit_bias):
+            raise invalid("logit_bias", "`logit_bias` holds a token id of more than 10 digits")
+        return {int(token): bias for token, bias in self.logit_bias.items()}
+
+    def _guided(self) -> list[Constraint]:
+        found: list[Constraint] = []
+        if self.guided_json is not None:
+            found.append(JsonSchema(_schema(self.guided_json, "guided_json")))
+        if self.guided_regex is not None:
+            found.append(Regex(self.guided_regex))
+        if self.guided_choice is not None:
+            found.append(Choice(self.guided_choice))
+        if self.guided_grammar is not None:
+            found.append(Lark(self.guided_grammar))
+        return found
+
+    def _structured(self) -> list[Constraint]:
+        form, found = self.structured_outputs, list[Constraint]()
+        if form is None:
+            return found
+        if form.json_ is not None:
+            found.append(JsonSchema(_schema(form.json_, "structured_outputs.json")))
+        if form.regex is not None:
+            found.append(Regex(form.regex))
+        if form.choice is not None:
+            found.append(Choice(form.choice))
+        if form.grammar is not None:
+            found.append(Lark(form.grammar))
+        if form.json_object:
+            found.append(JsonObject())
+        return found
+
+    def _format(self) -> list[Constraint]:
+        match self.response_format:
+            case ResponseFormat(type="json_object"):
+                return [JsonObject()]
+            case ResponseFormat(type="json_schema", json_schema=SchemaFormat() as given):
+                return [JsonSchema(given.schema_)]
+            case ResponseFormat(type="json_schema"):
+                raise invalid("response_format", "`json_schema` is missing")
+        return []
+
+
+def _schema(given: dict[str, Any] | bool | str, name: str) -> dict[str, Any] | bool:
+    """A schema, also where it was sent as a text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        schema = json.loads(given)
+    except ValueError as error:
+        raise invalid(name, f"`{name}` is no JSON: {error}") from error
+    if not isinstance(schema, dict | bool):
+        raise invalid(name, f"`{name}` is no JSON schema")
+    return schema

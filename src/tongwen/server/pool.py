@@ -1,0 +1,178 @@
+"""Models that come into memory when they are asked for, and go when nobody has for a while."""
+
+import asyncio
+import contextlib
+import difflib
+import gc
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from tongwen.errors import CapacityError, ModelNotFoundError
+from tongwen.server.config import ModelEntry
+from tongwen.server.served import Served
+
+log = logging.getLogger(__name__)
+
+_LOOKS_EVERY_S = 0.5
+
+
+class ModelPool:
+    """The models of a server.
+
+    Args:
+        entries: Under which names there are which models; asked anew each time.
+        load: Brings one into memory; is called in a thread, one at a time.
+        keep_alive_s: How long one stays after its last use; negative: for ever.
+        max_loaded: How many may be in memory; the one unused for longest goes.
+    """
+
+    def __init__(
+        self,
+        entries: Callable[[], Sequence[ModelEntry]],
+        load: Callable[[ModelEntry], Served],
+        *,
+        keep_alive_s: float = 300.0,
+        max_loaded: int = 3,
+    ) -> None:
+        self._entries, self._load = entries, load
+        self._keep_alive_s, self._max_loaded = keep_alive_s, max_loaded
+        self._served: dict[str, Served] = {}
+        self._loading: dict[str, asyncio.Task[Served]] = {}
+        self._lock = asyncio.Lock()
+
+    def entries(self) -> list[ModelEntry]:
+        """All that can be asked for."""
+        return list(self._entries())
+
+    def entry(self, name: str) -> ModelEntry:
+        """The entry of a name.
+
+        Raises:
+            ModelNotFoundError: There is none; the nearest are named.
+        """
+        known = {each: entry for entry in self.entries() for each in entry.names}
+        if name in known:
+            return known[name]
+        if name.removesuffix(":latest") in known:  # how Ollama's clients spell a bare name
+            return known[name.removesuffix(":latest")]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
+        there_are = ", ".join(f"`{each}`" for each in near)
+        raise ModelNotFoundError(
+            f"model `{name}` is not served here" + (f"; there is {there_are}" if near else "")
+        )
+
+    def loaded(self) -> list[Served]:
+        """Models in memory."""
+        return list(self._served.values())
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether one is on its way into memory."""
+        return bool(self._loading)
+
+    @contextlib.asynccontextmanager
+    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[Served]:
+        """A model that stays in memory for as long as this lasts, and a while after.
+
+        Args:
+            name: As callers write it.
+            keep_alive_s: How long, in place of what the entry or the server says.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            TongwenError: It cannot be loaded.
+        """
+        served = await self.get(name)
+        served.num_users += 1
+        try:
+            yield served
+        finally:
+            served.num_users -= 1
+            self._touch(served, keep_alive_s)
+            if served.until <= time.monotonic():
+                self._drop_unused()
+
+    async def get(self, name: str) -> Served:
+        """A model in memory, loaded if need be; whoever stops waiting does not stop the loading.
+
+        Raises:
+            TongwenError: As `lease`.
+        """
+        entry = self.entry(name)
+        key = entry.names[0]
+        if key in self._served:
+            return self._served[key]
+        if key not in self._loading:
+            task = asyncio.create_task(self._bring(entry))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._settle(key, done))
+        return await asyncio.shield(self._loading[key])
+
+    def unload(self, name: str) -> bool:
+        """Let a model go as soon as nobody uses it; whether it was in memory."""
+        served = self._served.get(self.entry(name).names[0])
+        if served is None:
+            return False
+        served.until = 0.0
+        self._drop_unused()
+        return True
+
+    async def keep_watch(self) -> None:
+        """Let models go whose time is over, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_S)
+            self._drop_unused()
+
+    async def close(self) -> None:
+        """Let all models go, whoever uses them."""
+        for task in list(self._loading.values()):
+            task.cancel()
+        served, self._served = list(self._served.values()), {}
+        for each in served:
+            await asyncio.to_thread(each.close)
+
+    async def _bring(self, entry: ModelEntry) -> Served:
+        async with self._lock:
+            self._make_room(self._max_loaded - 1)
+            try:
+                served = await asyncio.to_thread(self._load, entry)
+            except CapacityError:
+                if not self._make_room(0):
+                    raise
+                served = await asyncio.to_thread(self._load, entry)
+            self._served[served.name] = served
+            self._touch(served, None)
+            log.info("`%s` is in memory", served.name)
+            return served
+
+    def _settle(self, key: str, done: "asyncio.Task[Served]") -> None:
+        del self._loading[key]
+        if not done.cancelled():
+            done.exception()  # whoever waits is told; where nobody does, it is no fault
+
+    def _touch(self, served: Served, keep_alive_s: float | None) -> None:
+        """Count from now how long a model stays."""
+        choices = (keep_alive_s, served.entry.keep_alive_s, self._keep_alive_s)
+        seconds = next(each for each in choices if each is not None)
+        served.until = math.inf if seconds < 0 else time.monotonic() + seconds
+
+    def _drop_unused(self) -> None:
+        now = time.monotonic()
+        self._drop([each for each in self.loaded() if not each.num_users and each.until <= now])
+
+    def _make_room(self, num_kept: int) -> bool:
+        """Let unused models go, the one unused for longest first; whether any went."""
+        idle = sorted((s for s in self.loaded() if not s.num_users), key=lambda each: each.until)
+        surplus = max(len(self._served) - num_kept, 0)
+        self._drop(idle[:surplus])
+        return bool(idle[:surplus])
+
+    def _drop(self, some: Iterable[Served]) -> None:
+        for served in some:
+            del self._served[served.name]
+            served.close()
+            log.info("`%s` has left memory", served.name)
+        if some:
+            gc.collect()

@@ -1,0 +1,108 @@
+"""Texts to vectors and to log-probabilities, for every dialect."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tongwen.engine.completion import Pooling
+from tongwen.engine.params import SamplingParams
+from tongwen.server.errors import invalid
+from tongwen.server.served import Ask, Served
+from tongwen.server.service import Done, Manner, Service
+
+Result = TypeVar("Result")
+
+_LOOK = SamplingParams(max_tokens=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text to be looked at."""
+
+    model: str
+    text: str | Sequence[int]
+    params: SamplingParams
+    pooling: Pooling | None = None
+    most_tokens: int | None = None
+    """Tokens after these are left out, where the caller asked for that."""
+
+    @property
+    def length(self) -> int:
+        """Characters, or ids."""
+        return len(self.text)
+
+    def ask(self, served: Served) -> Ask:
+        """What is asked of the model.
+
+        Raises:
+            TokenizerError: The text cannot be encoded.
+        """
+        text = self.text
+        ids = served.llm.tokenizer.encode(text) if isinstance(text, str) else list(text)
+        if self.most_tokens is not None:
+            ids = ids[: min(self.most_tokens, served.llm.context)]
+        return Ask(prompt_ids=ids, params=self.params, pooling=self.pooling)
+
+
+async def embed(
+    service: Service,
+    manner: Manner,
+    model: str,
+    texts: Sequence[str | Sequence[int]],
+    *,
+    pooling: Pooling = "mean",
+    dimensions: int | None = None,
+    truncate: bool = False,
+) -> tuple[list[np.ndarray], list[Done]]:
+    """A vector of length 1 for each text, in order.
+
+    Args:
+        service: The server's.
+        manner: Who asks.
+        model: Which model.
+        texts: Texts, or token ids.
+        pooling: The mean of the hidden states, or the last.
+        dimensions: The first so many values, made a vector of length 1 again; `None`: all.
+        truncate: Leave out what is beyond the context, in place of a refusal.
+
+    Raises:
+        TongwenError: One of them cannot be made.
+        ApiError: `dimensions` is more than the model has.
+    """
+    most = (1 << 31) if truncate else None
+    wishes = [_Text(model, text, _LOOK, pooling, most) for text in texts]
+    done = await together([service.complete(wish, manner) for wish in wishes])
+    vectors = [np.asarray(each.completions[0].vector, dtype=np.float32) for each in done]
+    if dimensions is None:
+        return vectors, done
+    if dimensions > len(vectors[0]):
+        raise invalid("dimensions", f"`dimensions` is {dimensions}, of {len(vectors[0])}")
+    cut = [vector[:dimensions] for vector in vectors]
+    return [vector / max(float(np.linalg.norm(vector)), 1e-12) for vector in cut], done
+
+
+async def score(
+    service: Service, manner: Manner, model: str, texts: Sequence[str | Sequence[int]]
+) -> list[Done]:
+    """Each text with the log-probability of its every token (`Completion.prompt_logprobs`).
+
+    Raises:
+        TongwenError: One of them cannot be looked at.
+    """
+    params = SamplingParams(max_tokens=0, prompt_logprobs=0)
+    wishes = [_Text(model, text, params) for text in texts]
+    return await together([service.complete(wish, manner) for wish in wishes])
+
+
+async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of all; where one fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,5 +1,7 @@
 """The feed-forward half of a block: one gated network, or a mixture of them."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ class MLP(nn.Module):
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
         """Transform each token on its own; packed weights do it all in one operation."""
-        if (packed := self._packed()) is not None:
+        if not stream.is_watched and (packed := self._packed()) is not None:
             return packed[0].machine.mlp(x, *(linear.packed for linear in packed))
         gate, up = project(x, stream, self.gate_proj, self.up_proj)
         return self.down_proj(swiglu(gate, up), stream)
@@ -70,7 +72,7 @@ class MixtureOfExperts(nn.Module):
         for expert, mine, weight in zip(self.experts, rows, weights, strict=True):
             if len(mine):
                 adapted = None if stream.adapter is None else stream.adapter[mine]
-                part = Stream(attend=stream.attend, adapter=adapted)
+                part = replace(stream, adapter=adapted)
                 mixed = mixed.index_add(0, mine, expert(x[mine], part) * weight.unsqueeze(-1))
         gate = open_gate(self.shared_expert_gate(x, stream))
         shared = gate * self.shared_expert(x, stream)

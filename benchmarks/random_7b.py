@@ -141,6 +141,8 @@ def _stored_shape(name: str, shape: Shape) -> tuple[Shape, BlockFormat | None]:
 def _values(name: str, shape: Shape, pool: np.ndarray) -> np.ndarray:
     """Ones for norms, nothing for other vectors, random blocks of sane size for matrices."""
     stored, format = _stored_shape(name, shape)
+    if "gate_inp" in name:  # of zeros, a router would send everyone to the first experts
+        return np.random.default_rng(0).normal(0, 0.05, shape).astype(np.float32)
     if format is None:
         return np.full(shape, 1.0 if "norm" in name else 0.0, np.float32)
     blocks = np.resize(pool, math.prod(stored)).reshape(-1, format.block_bytes)

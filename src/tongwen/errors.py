@@ -10,6 +10,7 @@
   + SourceError         a hub, registry or mirror failed to deliver       (also an OSError)
   + CapacityError       memory or disk is too small for what is asked     (also a MemoryError)
   + BusyError           too much is waiting at this moment                (also a RuntimeError)
+  + EngineError         the engine failed, by a fault of ours             (also a RuntimeError)
   + DependencyError     an optional library is missing                    (also an ImportError)
 """
 
@@ -64,6 +65,10 @@ class CapacityError(TongwenError, MemoryError):
 
 class BusyError(TongwenError, RuntimeError):
     """Too much is waiting at this moment; the same request may be served later."""
+
+
+class EngineError(TongwenError, RuntimeError):
+    """The engine failed, by a fault of ours; the log says where."""
 
 
 class DependencyError(TongwenError, ImportError):

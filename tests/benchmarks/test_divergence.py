@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tongwen.kernels.machine import aligned_bytes, machine
+from tongwen.kernels.machine import machine
+from tongwen.kernels.memory import aligned_bytes
 from tongwen.model.attention import PackedCausal
 from tongwen.model.config import Qwen2Config
 from tongwen.quant.format import format_named

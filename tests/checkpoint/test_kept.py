@@ -23,7 +23,8 @@ from tongwen.checkpoint.load import load_model, open_checkpoint, plan_weights
 from tongwen.checkpoint.manifest import Manifest, StoredFile, now
 from tongwen.checkpoint.save import save_checkpoint
 from tongwen.checkpoint.store import Store
-from tongwen.kernels.machine import ALIGNMENT, SLACK, machine
+from tongwen.kernels.machine import machine
+from tongwen.kernels.memory import ALIGNMENT, SLACK
 from tongwen.model.attention import PackedCausal
 from tongwen.model.config import Qwen2Config
 from tongwen.model.linear import PackedEmbedding, PackedLinear

@@ -15,7 +15,7 @@ from tongwen.engine.guards import LanguageGuard, LoopGuard
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Matcher, Request
 from tongwen.engine.sampler import bitmask
-from tongwen.errors import RequestError
+from tongwen.errors import EngineError, RequestError, TongwenError
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 
 Make = Callable[..., Engine]
@@ -297,7 +297,7 @@ def test_a_failing_constraint_ends_its_own_request_alone(
     failing = constrained(engine, greedy(), Failing(*moment, error))
     others = [engine.add(PROMPT, greedy(ignore_eos=True)) for _ in range(2)]
     run_out(engine)
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(TongwenError, match=said):
         failing.completion()
     assert failing.finish_reason == "error"
     for other in others:
@@ -309,7 +309,7 @@ def test_a_failing_guard_ends_its_own_request_alone(engine: Engine, free: Comple
     failing.guards = [FailingGuard()]
     other = engine.add(PROMPT, greedy(ignore_eos=True))
     run_out(engine)
-    with pytest.raises(RequestError, match="ZeroDivisionError: of the guard"):
+    with pytest.raises(EngineError, match="ZeroDivisionError: of the guard"):
         failing.completion()
     assert other.completion().token_ids == free.token_ids
 
@@ -329,7 +329,7 @@ def test_one_completions_failure_leaves_the_others_of_its_prompt(
         for place, request in enumerate(everyone):
             if place != index:
                 assert request.completion().token_ids == tokens[5 + place]
-        with pytest.raises(RequestError, match="broken"):
+        with pytest.raises(EngineError, match="broken"):
             everyone[index].completion()
 
 

@@ -12,7 +12,7 @@ from tongwen.engine.completion import Completion, Pooling
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.request import Request
-from tongwen.errors import RequestError
+from tongwen.errors import EngineError
 from tongwen.model.attention import PackedCausal
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
@@ -243,5 +243,5 @@ def test_an_error_while_a_prompt_is_looked_at_is_that_requests_alone(
         engine.step()
         engine.scheduler.check()
     assert len(other.token_ids) == 4
-    with pytest.raises(RequestError, match="no room for logits"):
+    with pytest.raises(EngineError, match="no room for logits"):
         looked.completion()

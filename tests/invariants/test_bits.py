@@ -16,6 +16,7 @@ from tests.invariants.watched import (
     CountingLookup,
     WatchedEngine,
     answer,
+    one_by_one,
     random_prompt,
     save_random,
     watched,
@@ -201,10 +202,7 @@ def test_tiny_preempted_as_alone(tiny: Case) -> None:
 
 
 def test_tiny_replayed_as_by_modules(tiny: Case) -> None:
-    if tiny.llm.config.num_experts:
-        assert watched(tiny.llm).runner.machine is None, "experts are chosen: nothing to replay"
-    else:
-        check_replay(tiny)
+    check_replay(tiny)
 
 
 def test_tiny_after_a_prefix_hit_as_alone(tiny: Case) -> None:
@@ -312,9 +310,21 @@ def on_threads(model: Path, weights: str, threads: int) -> list[str]:
     return numbers.splitlines()
 
 
-@pytest.mark.parametrize("shape", ["sparse"])
-def test_tiny_on_one_thread_as_on_three(shape: str, directories: dict[str, Path]) -> None:
-    assert on_threads(directories[shape], "file", 1) == on_threads(directories[shape], "file", 3)
+@pytest.mark.parametrize("weights", ["file", "int4"])
+def test_tiny_on_one_thread_as_on_three(weights: str, directories: dict[str, Path]) -> None:
+    sparse = directories["sparse"]
+    assert on_threads(sparse, weights, 1) == on_threads(sparse, weights, 3)
+
+
+@pytest.mark.parametrize("weights", ["file", "int8", "int4"])
+def test_tiny_experts_at_once_as_one_by_one(weights: str, directories: dict[str, Path]) -> None:
+    """Which then are modules, called: nothing is recorded."""
+    case = Case(LLM(directories["sparse"], weights=weights, context=512), SHORT)
+    mixture = case.llm.model.model.layers[0].mlp
+    mixture.experts = one_by_one(mixture.experts)
+    engine = watched(case.llm)
+    assert engine.runner.machine is None
+    case.answer(engine, crowd(case.vocab)).check_same(case.alone)
 
 
 @pytest.mark.real
@@ -335,17 +345,30 @@ DAMAGED = {
 """What is damaged, and which module is then named."""
 
 
+DAMAGED_MIXTURE = {
+    "model.layers.0.mlp.gate.weight": "model.layers.0.mlp.gate",
+    "model.layers.0.mlp.experts.1.up_proj.weight": "model.layers.0.mlp.experts",
+    "model.layers.0.mlp.shared_expert.down_proj.weight": (
+        "model.layers.0.mlp.shared_expert.down_proj"
+    ),
+    "model.layers.0.mlp.shared_expert_gate.weight": "model.layers.0.mlp.shared_expert_gate",
+}
+"""Likewise, where experts are routed."""
+
+
 @pytest.mark.parametrize("weights", ["file", "int8"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("tensor", DAMAGED)
+@pytest.mark.parametrize("tensor", [*DAMAGED, *DAMAGED_MIXTURE])
 def test_damaged_weights_fail_the_request_by_name(
     tensor: str, value: float, weights: str, tmp_path: Path
 ) -> None:
-    llm = LLM(save_random(tmp_path / "damaged", DENSE, tensor, value), weights=weights, context=64)
+    config = SPARSE if tensor in DAMAGED_MIXTURE else DENSE
+    named = (DAMAGED | DAMAGED_MIXTURE)[tensor]
+    llm = LLM(save_random(tmp_path / "damaged", config, tensor, value), weights=weights, context=64)
     engine = watched(llm, cache_tokens=512)
     request = engine.add([1, 2, 3], PARAMS)
     while engine.has_requests:
         engine.step()
     assert request.token_ids == []
-    with pytest.raises(CheckpointError, match=f"not finite.*`{DAMAGED[tensor]}`"):
+    with pytest.raises(CheckpointError, match=f"not finite.*`{named}`"):
         request.completion()

@@ -20,6 +20,8 @@ from tongwen.engine.scheduler import SchedulerConfig
 from tongwen.engine.speculate import PromptLookup
 from tongwen.engine.turn import Turn
 from tongwen.model.config import Qwen2Config
+from tongwen.model.linear import PackedLinear
+from tongwen.model.mlp import MLP, Experts, PackedExperts
 from tongwen.tokenizer.bpe import Tokenizer, byte_alphabet
 
 CONTEXT = 512
@@ -171,6 +173,19 @@ def save_random(
         tokenizer=Tokenizer.from_vocabulary(alphabet, [], control={"<|endoftext|>": 256}),
     )
     return directory
+
+
+def one_by_one(packed: PackedExperts) -> Experts:
+    """The same experts, each called in its turn."""
+    experts = Experts(MLP(32, 32) for _ in packed.gate.weights)
+    for i, expert in enumerate(experts):
+        for name, matrix in (
+            ("gate_proj", packed.gate),
+            ("up_proj", packed.up),
+            ("down_proj", packed.down),
+        ):
+            expert.set_submodule(name, PackedLinear(packed.machine, matrix.weights[i]))
+    return experts
 
 
 class CountingLookup(PromptLookup):

@@ -11,14 +11,9 @@ import torch
 from torch import Tensor
 
 from tongwen.kernels.attention import causal_attention
-from tongwen.kernels.machine import (
-    FORMATS,
-    Machine,
-    Packed,
-    Ring,
-    aligned_bytes,
-    instruction_sets,
-)
+from tongwen.kernels.machine import Machine, instruction_sets
+from tongwen.kernels.memory import Ring, aligned_bytes
+from tongwen.kernels.panels import FORMATS, Packed
 from tongwen.kernels.rope import rotate
 from tongwen.quant.format import format_named
 

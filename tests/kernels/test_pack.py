@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tongwen.kernels.machine import FORMATS, PANEL_ROWS, STORED, Machine, Packed, aligned_bytes
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.memory import aligned_bytes
+from tongwen.kernels.panels import FORMATS, PANEL_ROWS, STORED, Packed
 from tongwen.quant.format import format_named
 
 native = pytest.importorskip("tongwen.kernels._native", reason="no native kernels were built")

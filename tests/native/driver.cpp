@@ -23,6 +23,7 @@
 #include "pack.hpp"
 #include "pool.hpp"
 #include "program.hpp"
+#include "routing.hpp"
 
 using namespace tongwen;
 
@@ -51,7 +52,7 @@ std::vector<float> floats(size_t count) {
   return x;
 }
 
-bool same(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
+bool same(const float* a, const float* b, size_t count) { return count == 0 || std::memcmp(a, b, count * sizeof(float)) == 0; }
 bool close(double a, double b, double scale) { return std::fabs(a - b) <= 1e-5 * scale + 1e-6; }
 
 // Whether sums over lanes, too, are added in the order of the portable kernels: four lanes.
@@ -311,6 +312,41 @@ void try_mlp(const Kernels& kernels, Threads& threads) {
   check(same(out.data(), parts.data(), out.size()), "the gated network differs from its parts");
 }
 
+// ---- log-probabilities -----------------------------------------------------------------------------
+
+// From a few logits at a time as from all of them.
+void try_score(const Kernels& kernels, Threads& threads) {
+  const int rows = one_of({0, 1, 3, 4, 5, any(1, 70)}), columns = 32 * any(1, 4);
+  const int vocabulary = one_of({any(1, 700), kScoredLogits, 2 * kScoredLogits + any(1, 700)});
+  const Format format = one_of({Format::kQ8_0, Format::kQ4_0, Format::kBF16});
+  what = std::string(kernels.name) + " score, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", vocabulary " +
+         std::to_string(vocabulary) + ", format " + std::to_string(static_cast<int>(format));
+  Products head{&kernels, threads, columns, columns, {}, {{}}};
+  head.weights.push_back(weights_of(format, vocabulary, columns, threads));
+  std::vector<float> x = floats(static_cast<size_t>(rows) * columns);
+  if (rows && any(0, 3) == 0) x[any(0, rows * columns - 1)] = kNaN;
+  std::vector<int64_t> targets(rows);
+  for (int64_t& target : targets) target = any(0, vocabulary - 1);
+  std::vector<float> part(static_cast<size_t>(rows) * kScoredLogits);
+  std::vector<Statistics> found(rows);
+  std::vector<double> chosen(rows);
+  const Weights& w = head.weights[0];
+  Score op{{x.data(), columns, rows, columns, 1, {}}, targets.data(), found.data(), chosen.data()};
+  op.head.segments[0] = {format, w.panels.get(), w.panel_bytes(), vocabulary, nullptr, part.data(), kScoredLogits};
+  threads.run(rows, columns, [&](Team& team) { kernels.score(op, team); });
+  const std::vector<float> logits = head.run(x.data(), rows);
+  for (int row = 0; row < rows; ++row) {
+    const float* all = &logits[static_cast<size_t>(row) * vocabulary];
+    std::vector<float> maxima((vocabulary + kSpan - 1) / kSpan);
+    Statistics whole;
+    kernels.statistics(all, vocabulary, 1.f, maxima.data(), &whole);
+    check(found[row].is_finite == whole.is_finite, "a row that is not finite is hidden");
+    if (!whole.is_finite) continue;
+    check(found[row].largest == whole.largest && found[row].sum == whole.sum, "bits differ from those of all logits");
+    check(chosen[row] == all[targets[row]], "another token's logit");
+  }
+}
+
 // ---- attention -------------------------------------------------------------------------------------
 
 // Requests whose blocks lie scattered in one cache full of NaN.
@@ -445,6 +481,128 @@ void try_attention(const Kernels& kernels, Threads& threads) {
   check(std::any_of(seen, seen + mine.heads * mine.dims, [](float x) { return x != x; }), "attention hides NaN");
 }
 
+// ---- experts ---------------------------------------------------------------------------------------
+
+// Pairs of rows and experts, with random weights.
+struct Pairs {
+  std::vector<int64_t> rows, counts;
+  std::vector<float> weights;
+};
+
+Pairs routed(const std::vector<float>& logits, int rows, int experts, int top_k, bool renormalize, Threads& threads) {
+  const size_t pairs = static_cast<size_t>(rows) * top_k;
+  Pairs made{std::vector<int64_t>(pairs), std::vector<int64_t>(experts), std::vector<float>(pairs)};
+  std::vector<int32_t> chosen(pairs);
+  std::vector<float> ranked(pairs);
+  const Route op{logits.data(), rows, experts, top_k, renormalize, chosen.data(), ranked.data(), made.rows.data(), made.weights.data(), made.counts.data()};
+  threads.pool.run([&](Team& team) { route(op, team); });
+  return made;
+}
+
+void try_route(Threads& threads) {
+  const int rows = any(0, 40), experts = any(1, 70), top_k = any(1, experts);
+  const bool renormalize = any(0, 1);
+  what = "route, rows " + std::to_string(rows) + ", " + std::to_string(top_k) + " of " + std::to_string(experts) + " experts";
+  std::vector<float> logits(static_cast<size_t>(rows) * experts);
+  for (float& value : logits) value = static_cast<float>(any(-6, 6));  // many tie
+  if (!logits.empty() && any(0, 3) == 0) logits[any(0, static_cast<int>(logits.size()) - 1)] = one_of({kNaN, INFINITY, -INFINITY});
+  const Pairs found = routed(logits, rows, experts, top_k, renormalize, threads);
+  int64_t pair = 0;
+  for (int expert = 0; expert < experts; ++expert)
+    for (int64_t i = 0, before = -1; i < found.counts[expert]; before = found.rows[pair], ++i, ++pair) {
+      check(found.rows[pair] > before && found.rows[pair] < rows, "rows of an expert do not ascend");
+      const float* mine = &logits[found.rows[pair] * experts];
+      if (std::any_of(mine, mine + experts, [](float x) { return !std::isfinite(x); })) {
+        check(found.weights[pair] != found.weights[pair], "a score that is not finite is hidden");
+        continue;
+      }
+      int better = 0;
+      for (int other = 0; other < experts; ++other) better += mine[other] > mine[expert] || (mine[other] == mine[expert] && other < expert);
+      check(better < top_k, "a more probable expert, or a lower one that ties, was not chosen");
+    }
+  check(pair == static_cast<int64_t>(rows) * top_k, "not every row has its experts");
+}
+
+struct Mixture {
+  const Kernels* kernels;
+  Threads& threads;
+  int columns, hidden;
+  std::array<std::vector<Weights>, 3> matrices;  // gate, up and down of each expert
+
+  std::vector<float> run(const std::vector<float>& x, const Pairs& pairs) const {
+    const int rows = static_cast<int>(x.size()) / columns;
+    std::array<std::vector<const uint8_t*>, 3> panels;
+    std::array<Matrices, 3> all;
+    for (int i = 0; i < 3; ++i) {
+      for (const Weights& each : matrices[i]) panels[i].push_back(each.panels.get());
+      all[i] = {matrices[i][0].format, panels[i].data(), matrices[i][0].panel_bytes()};
+    }
+    std::vector<float> out(x.size(), kNaN);
+    const int count = static_cast<int>(pairs.rows.size());
+    const Experts op{x.data(), rows, columns, hidden, static_cast<int>(pairs.counts.size()), count, all[0], all[1], all[2],
+                     pairs.rows.data(), pairs.counts.data(), pairs.weights.data(), out.data()};
+    threads.run(count, columns + hidden, [&](Team& team) { kernels->experts(op, team); });
+    return out;
+  }
+
+  // The same by one operation after the other, expert by expert.
+  std::vector<float> one_by_one(const std::vector<float>& x, const Pairs& pairs) const {
+    std::vector<float> out(x.size(), 0);
+    size_t pair = 0;
+    for (size_t expert = 0; expert < pairs.counts.size(); ++expert) {
+      const int rows = static_cast<int>(pairs.counts[expert]);
+      if (!rows) continue;
+      std::vector<float> mine;
+      for (int i = 0; i < rows; ++i) mine.insert(mine.end(), &x[pairs.rows[pair + i] * columns], &x[pairs.rows[pair + i] * columns] + columns);
+      const std::vector<float> gate = product(0, expert, mine, columns, rows), up = product(1, expert, mine, columns, rows);
+      std::vector<float> gated(gate.size());
+      threads.run(1, 32, [&](Team& team) { kernels->swiglu({gate.data(), up.data(), hidden, gated.data(), rows, hidden}, team); });
+      const std::vector<float> told = product(2, expert, gated, hidden, rows);
+      for (int i = 0; i < rows; ++i, ++pair)
+        for (int c = 0; c < columns; ++c) out[pairs.rows[pair] * columns + c] += told[i * columns + c] * pairs.weights[pair];
+    }
+    return out;
+  }
+
+  std::vector<float> product(int matrix, size_t expert, const std::vector<float>& x, int width, int rows) const {
+    const Weights& w = matrices[matrix][expert];
+    std::vector<float> out(static_cast<size_t>(rows) * w.rows, kNaN);
+    Linear op{x.data(), width, rows, width, 1, {}};
+    op.segments[0] = {w.format, w.panels.get(), w.panel_bytes(), w.rows, nullptr, out.data(), w.rows};
+    threads.run(rows, width, [&](Team& team) { kernels->linear(op, team); });
+    return out;
+  }
+};
+
+void try_experts(const Kernels& kernels, Threads& threads) {
+  const int rows = one_of({0, 1, 2, 5, any(1, 40), 150}), experts = any(1, 7), top_k = any(1, experts);
+  const int columns = one_of({256, 32 * any(1, 10)}), hidden = one_of({256, 32 * any(1, 10)});
+  what = std::string(kernels.name) + " experts, rows " + std::to_string(rows) + ", " + std::to_string(top_k) + " of " + std::to_string(experts) +
+         ", " + std::to_string(columns) + " to " + std::to_string(hidden) + ", formats";
+  Mixture mine{&kernels, threads, columns, hidden, {}};
+  const bool brain = any(0, 3) == 0;
+  for (int i = 0; i < 3; ++i) {
+    const int inner = i == 2 ? hidden : columns, outer = i == 2 ? columns : hidden;
+    Format format;
+    do format = (i == 2 ? any(0, 3) == 0 : brain) ? Format::kBF16 : static_cast<Format>(any(0, 7));
+    while (layout_of(format).super && inner % 256);
+    for (int expert = 0; expert < experts; ++expert) mine.matrices[i].push_back(weights_of(format, outer, inner, threads));
+    what += " " + std::to_string(static_cast<int>(format));
+  }
+  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), logits = floats(static_cast<size_t>(rows) * experts);
+  const Pairs pairs = routed(logits, rows, experts, top_k, any(0, 1), threads);
+  const std::vector<float> out = mine.run(x, pairs), twin = mine.one_by_one(x, pairs);
+  check(same(out.data(), twin.data(), out.size()), "bits differ from experts one by one");
+  if (!rows) return;
+  std::vector<float> damaged = x;
+  const int hit = any(0, rows - 1);
+  damaged[hit * columns + any(0, columns - 1)] = one_of({kNaN, INFINITY, -INFINITY});
+  const std::vector<float> found = mine.run(damaged, pairs);
+  for (int row = 0; row < rows; ++row)
+    if (row != hit) check(same(&found[row * columns], &out[row * columns], columns), "another row's NaN changed a row");
+    else check(std::none_of(&found[row * columns], &found[row * columns] + columns, [](float v) { return std::isfinite(v); }), "experts hide NaN or infinity");
+}
+
 // ---- the rest --------------------------------------------------------------------------------------
 
 struct Rows {
@@ -453,10 +611,12 @@ struct Rows {
   int columns, outputs;
   std::vector<float> weight, matrix;  // of the norm, of the dense product
 
-  // Norm, dense product, sum and gate of rows of x and y.
-  std::array<std::vector<float>, 4> run(const std::vector<float>& x, const std::vector<float>& y) const {
+  // Norm, dense product, sum, gate and gated sum of rows of x and y; a row's first number is its score.
+  std::array<std::vector<float>, 5> run(const std::vector<float>& x, const std::vector<float>& y) const {
     const int rows = static_cast<int>(x.size()) / columns;
-    std::array<std::vector<float>, 4> out{x, std::vector<float>(static_cast<size_t>(rows) * outputs), x, x};
+    std::array<std::vector<float>, 5> out{x, std::vector<float>(static_cast<size_t>(rows) * outputs), x, x, x};
+    std::vector<float> scores;
+    for (int row = 0; row < rows; ++row) scores.push_back(x[static_cast<size_t>(row) * columns]);
     threads.run(1, 32, [&](Team& team) {
       kernels->norm({x.data(), weight.data(), out[0].data(), rows, columns, 1e-6f}, team);
       team.wait();
@@ -465,6 +625,8 @@ struct Rows {
       kernels->add({x.data(), y.data(), out[2].data(), static_cast<int64_t>(x.size())}, team);
       team.wait();
       kernels->swiglu({x.data(), y.data(), columns, out[3].data(), rows, columns}, team);
+      team.wait();
+      kernels->add_gated({x.data(), y.data(), scores.data(), out[4].data(), rows, columns}, team);
     });
     return out;
   }
@@ -472,11 +634,11 @@ struct Rows {
 
 void try_rows(const Kernels& kernels, Threads& threads) {
   const int rows = any(1, 70), columns = 32 * any(1, 90), outputs = any(1, 64);
-  what = std::string(kernels.name) + " norm, dense, add, swiglu, rows " + std::to_string(rows) + ", columns " + std::to_string(columns);
+  what = std::string(kernels.name) + " norm, dense, add, swiglu, add_gated, rows " + std::to_string(rows) + ", columns " + std::to_string(columns);
   const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), y = floats(x.size());
   Rows mine{&kernels, threads, columns, outputs, floats(columns), floats(static_cast<size_t>(outputs) * columns)};
   const auto all = mine.run(x, y);
-  const auto& [normed, scores, sums, gated] = all;
+  const auto& [normed, scores, sums, gated, joined] = all;
   for (int trial = 0; trial < 100; ++trial) {
     const int row = any(0, rows - 1), n = any(0, outputs - 1);
     const size_t at = static_cast<size_t>(row) * columns + any(0, columns - 1);
@@ -486,6 +648,7 @@ void try_rows(const Kernels& kernels, Threads& threads) {
     check(close(scores[static_cast<size_t>(row) * outputs + n], std::inner_product(one, one + columns, other, 0.0), columns), "dense is off");
     check(sums[at] == x[at] + y[at], "a sum is off");
     check(close(gated[at], x[at] / (1 + std::exp(-static_cast<double>(x[at]))) * y[at], 4), "swiglu is off");
+    check(close(joined[at], x[at] + y[at] / (1 + std::exp(-static_cast<double>(one[0]))), 4), "a gated sum is off");
   }
   const auto row_of = [&](const std::vector<float>& many, int row) {
     const auto width = static_cast<int64_t>(many.size()) / rows;
@@ -493,12 +656,12 @@ void try_rows(const Kernels& kernels, Threads& threads) {
   };
   const int row = any(0, rows - 1);
   const auto alone = mine.run(row_of(x, row), row_of(y, row));
-  for (int i = 0; i < 4; ++i) check(row_of(all[i], row) == alone[i], "bits differ in a row alone");
+  for (int i = 0; i < 5; ++i) check(row_of(all[i], row) == alone[i], "bits differ in a row alone");
   mine.kernels = &kernels_portable();
   const auto portable = mine.run(x, y);
   // Sums over columns in another order: each within `close` of the true one.
-  const double tolerances[] = {1e-4, 2e-5 * columns, 0, 0};
-  for (int i = 0; i < 4; ++i) check_twin(all[i], portable[i], in_order(kernels) ? 0 : tolerances[i]);
+  const double tolerances[] = {1e-4, 2e-5 * columns, 0, 0, 0};
+  for (int i = 0; i < 5; ++i) check_twin(all[i], portable[i], in_order(kernels) ? 0 : tolerances[i]);
 }
 
 // Recorded operations, replayed on other numbers, give what performing them gives.
@@ -560,7 +723,10 @@ int main(int count, char** arguments) {
       try_mlp(*each, threads);
       try_attention(*each, threads);
       try_rows(*each, threads);
+      try_experts(*each, threads);
+      try_score(*each, threads);
     }
+    try_route(threads);
     for (const char* most : {"portable", "avx2", "avx512", "neon"}) try_replay(most, workers);
   }
   std::printf("passed:");

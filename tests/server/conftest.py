@@ -11,10 +11,11 @@ import pytest
 from tests.cli.conftest import save_tiny
 
 from tongwen.checkpoint.store import Store
+from tongwen.cli.facts import read_facts
 from tongwen.cli.serving import load_served
 from tongwen.server.config import ModelEntry, ServeConfig
 from tongwen.server.listen import HttpServer, address_of, bind
-from tongwen.server.main import make_service
+from tongwen.server.main import Load, make_service
 from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
 
@@ -23,10 +24,16 @@ Serving = Callable[..., contextlib.AbstractContextManager[str]]
 
 
 @contextlib.contextmanager
-def serving(config: ServeConfig, home: Path) -> Iterator[str]:
+def serving(
+    config: ServeConfig,
+    home: Path,
+    load: Load | None = None,
+    environ: dict[str, str] | None = None,
+) -> Iterator[str]:
     """A server in a thread; its address."""
-    store = Store(home)
-    service = make_service(config, store, partial(load_served, home=home))
+    store = Store(home, environ)
+    load = load or partial(load_served, home=home)
+    service = make_service(config, store, load, partial(read_facts, cache=home / "tokenizers"))
     listening = bind(config)
     server = HttpServer(service)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))

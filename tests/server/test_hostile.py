@@ -21,6 +21,10 @@ JSON = st.recursive(
 )
 
 
+# The server is a thread of this process, and what its libraries draw is taken for the test's own.
+OF_THE_SERVER = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
+
 def send(url: str, path: str, data: bytes) -> tuple[int, bytes]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
@@ -140,6 +144,7 @@ def test_the_context_says_its_numbers(tiny_url: str) -> None:
     assert "512" in error["message"]
 
 
+@OF_THE_SERVER
 @settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
 @given(wish=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4), is_chat=st.booleans())
 def test_no_value_makes_the_server_fail(
@@ -170,6 +175,7 @@ def test_half_a_request_holds_nobody_up(tiny_url: str) -> None:
     assert ask(tiny_url)[0] == 200
 
 
+@OF_THE_SERVER
 def test_the_description_of_the_interface_holds(tiny_url: str) -> None:
     """schemathesis makes requests from our OpenAPI document; none may fail the server."""
     schema = schemathesis.openapi.from_url(f"{tiny_url}/openapi.json")

@@ -43,6 +43,26 @@ def locked(path: Path, *, why: str = "") -> Iterator[None]:
         free(path, descriptor)
 
 
+@contextlib.contextmanager
+def try_locked(path: Path) -> Iterator[bool]:
+    """Hold the lock at `path` if nobody else does, without waiting; whether it is held.
+
+    Args:
+        path: The lock file, made if missing; its directory is made too.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    take, free = _kind()
+    descriptor = take(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            free(path, descriptor)
+
+
 Take = Callable[[Path], int | None]
 Free = Callable[[Path, int], None]
 

@@ -69,17 +69,24 @@ def parse_name(text: str) -> ModelName:
             lists the nearest names.
     """
     typed = text.strip()
-    if offer := offers().get(_canonical(typed)):
-        return ModelName(
-            kind="table",
-            text=offer.name,
-            repo=offer.repo,
-            gguf_type=offer.gguf_type,
-            offer=offer,
-        )
+    if found := _table_name(typed):
+        return found
     if prefix := _HUB_PREFIX.match(typed):
         return _hub_name(typed[prefix.end() :], typed)
     return _local_name(typed) or _hub_name(typed, typed)
+
+
+def parse_stored(text: str) -> ModelName:
+    """What `text` names where files are not meant: in the table, or as a hub id.
+
+    Nothing is looked up on the disk, so that whoever asks learns nothing of it.
+
+    Raises:
+        ModelNotFoundError: It is neither; the message lists the nearest names.
+    """
+    typed = text.strip()
+    prefix = _HUB_PREFIX.match(typed)
+    return _table_name(typed) or _hub_name(typed[prefix.end() :] if prefix else typed, typed)
 
 
 def nearest(text: str, num_names: int = 3) -> list[str]:
@@ -115,6 +122,15 @@ def _canonical(text: str) -> str:
         tag = DEFAULT_TAGS.get(family, "")
     tag = tag.replace("-instruct", "").replace("-chat", "").removesuffix("-q4_k_m")
     return f"{family}:{tag}"
+
+
+def _table_name(text: str) -> ModelName | None:
+    offer = offers().get(_canonical(text))
+    if offer is None:
+        return None
+    return ModelName(
+        kind="table", text=offer.name, repo=offer.repo, gguf_type=offer.gguf_type, offer=offer
+    )
 
 
 def _local_name(text: str) -> ModelName | None:

@@ -13,18 +13,13 @@ from torch import Tensor, nn
 from tongwen.checkpoint.fit import HEAD_DIMS
 from tongwen.checkpoint.kept import Contents, Kept, Matrix
 from tongwen.checkpoint.mapped import Mapped, Part
-from tongwen.kernels.machine import (
-    FORMATS,
-    PANEL_ROWS,
-    SLACK,
-    STORED,
-    Machine,
-    Packed,
-    aligned_bytes,
-)
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.memory import SLACK, aligned_bytes
+from tongwen.kernels.panels import FORMATS, PANEL_ROWS, STORED, Packed
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead, PackedLanguageHead
 from tongwen.model.linear import Embedding, Linear, PackedEmbedding, PackedLinear
+from tongwen.model.mlp import Experts, PackedExperts, can_be_one
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.quant.format import format_named
 
@@ -90,6 +85,9 @@ def pack_model(
     for path, module in list(model.named_modules()):
         if (weight := packed.get(_weight_of(model, path))) is not None:
             model.set_submodule(path, _over(weight, path, module, source, machine))
+    for path, module in list(model.named_modules()):
+        if isinstance(module, Experts) and can_be_one(module):
+            model.set_submodule(path, PackedExperts(module))
     _fill_rest(model, source)
     model.tie()
     model.machine = machine

@@ -2,6 +2,7 @@
 
 import click
 
+from tongwen.checkpoint.derived import Derived, DerivedModels
 from tongwen.checkpoint.manifest import LocalModel
 from tongwen.checkpoint.offers import Offer, offers
 from tongwen.cli.figures import ago, columns, parameters, size
@@ -18,22 +19,28 @@ def command(available: bool, as_json: bool) -> None:
     Names of the table mean the instruct model as Q4_K_M GGUF; endings name the rest.  Any
     repository of a hub may be pulled besides: `tongwen pull Org/Repo`.
     """
-    here = {model.name: model for model in open_store().list()}
+    store = open_store()
+    here = {model.name: model for model in store.list()}
     if available:
         _print_available(here, as_json)
     else:
-        _print_here(here, as_json)
+        _print_here(here, DerivedModels(store.home).list(), as_json)
 
 
-def _print_here(here: dict[str, LocalModel], as_json: bool) -> None:
+def _print_here(here: dict[str, LocalModel], derived: list[Derived], as_json: bool) -> None:
     if as_json:
         for model in here.values():
             print_json(local_json(model))
+        for made in derived:
+            print_json(derived_json(made))
         return
     rows = [("NAME", "SIZE", "LICENCE", "FROM", "USED")]
     for model in here.values():
         used = ago(model.last_used)
         rows.append((model.name, size(model.size_bytes), model.licence, model.source, used))
+    for made in derived:
+        licence = made.licence.partition("\n")[0]
+        rows.append((made.name, "-", licence, f"derived from {made.base}", "-"))
     click.echo(columns(rows))
     if not here:
         say("nothing is here yet; `tongwen list --available` prints what can be pulled")
@@ -78,6 +85,21 @@ def local_json(model: LocalModel) -> dict[str, object]:
         "lineage": list(model.lineage),
         "pulled_at": model.pulled_at.isoformat() if model.pulled_at else None,
         "last_used": model.last_used.isoformat() if model.last_used else None,
+    }
+
+
+def derived_json(made: Derived) -> dict[str, object]:
+    """What is known of a derived model, for a program to read."""
+    return {
+        "name": made.name,
+        "base": made.base,
+        "source": "derived",
+        "licence": made.licence,
+        "lineage": list(made.lineage),
+        "made_at": made.made_at,
+        "system": made.system,
+        "parameters": dict(made.parameters),
+        "messages": [dict(message) for message in made.messages],
     }
 
 

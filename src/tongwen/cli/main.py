@@ -25,12 +25,16 @@ from tongwen.version import __version__
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("tongwen.cli.run", "Ask a model, or talk with it."),
     "serve": ("tongwen.cli.serve", "Serve models on a port, for everyone's client."),
+    "batch": ("tongwen.cli.batch", "Answer the rows of an OpenAI batch file."),
     "pull": ("tongwen.cli.pull", "Fetch models."),
     "list": ("tongwen.cli.list", "Print the models on this machine, or all names."),
     "show": ("tongwen.cli.show", "Print what is known of a model."),
     "rm": ("tongwen.cli.rm", "Delete models."),
-    "ps": ("tongwen.cli.ps", "Print the servers that run, and what they hold in memory."),
-    "stop": ("tongwen.cli.stop", "End a server."),
+    "ps": (
+        "tongwen.cli.ps",
+        "Print the servers of this machine and the models in their memory.",
+    ),
+    "stop": ("tongwen.cli.stop", "End a server; requests that it is answering are finished first."),
     "bench": ("tongwen.cli.bench", "Measure how fast a model runs here."),
     "env": ("tongwen.cli.env", "Print what a bug report needs."),
     "completion": ("tongwen.cli.completion", "Print the script that completes words in a shell."),

@@ -8,7 +8,7 @@ text), a line of a code block until its end.  Tables and formulas stay as they a
 
 import re
 import unicodedata
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -39,6 +39,7 @@ _STRONG, _EMPHASIS = Style(bold=True), Style(italic=True)
 _HEADING, _PLAIN = Style(bold=True, color="magenta"), Style()
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Where the text of an answer goes, piece by piece."""
 

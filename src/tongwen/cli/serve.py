@@ -1,5 +1,6 @@
 """`tongwen serve`: models on a port, for everyone's client."""
 
+import contextlib
 import dataclasses
 import ipaddress
 import logging
@@ -62,10 +63,10 @@ from tongwen.server.config import DEFAULT_PORT, KeyEntry, ModelEntry, ServeConfi
 @click.option("--source", type=click.Choice(SOURCES), help="Fetch models from here only.")
 @click.option("--yes", "-y", is_flag=True, help="Agree to what would be asked.")
 def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Serve models on one port: OpenAI, Ollama and Anthropic APIs, and a page to chat.
+    """Serve models on a port, for everyone's client.
 
-    Without MODEL and `--config`, every model of the store is served, each loaded when it is first
-    asked for.
+    One port has OpenAI's, Ollama's and Anthropic's APIs, and a page to chat.  Without MODEL and
+    `--config`, every model of the store is served, each loaded when it is first asked for.
     """
     config = _config(models, recipe, options)
     store = open_store()
@@ -74,11 +75,17 @@ def command(models: tuple[str, ...], recipe: Path | None, **options: Any) -> Non
     _warn(config)
     logging.getLogger("tongwen.server").setLevel(logging.INFO)
     # Importing torch takes a second: not before it is known that there is something to serve.
+    from tongwen.cli.facts import read_facts
     from tongwen.cli.serving import load_served
     from tongwen.server.main import serve
 
     serve(
-        config, store, partial(load_served, home=store.home), _reader(models, recipe, options), say
+        config,
+        store,
+        partial(load_served, home=store.home),
+        partial(read_facts, cache=store.home / "tokenizers"),
+        read_again=_reader(models, recipe, options),
+        say=_tell,
     )
 
 
@@ -142,14 +149,20 @@ def _here(store: Store, entry: ModelEntry, options: dict[str, Any]) -> ModelEntr
     return dataclasses.replace(entry, model=runnable_name(local), aliases=aliases)
 
 
+def _tell(message: str) -> None:
+    """Say something, to whoever still listens: a full disk under the log stops no server."""
+    with contextlib.suppress(OSError):
+        say(message)
+
+
 def _warn(config: ServeConfig) -> None:
     """Say what is open to whom, where it is open to others."""
     if _is_loopback(config.host):
         return
     if not config.keys:
-        say(f"warning: whoever reaches {config.host} may ask: no key is set (`--api-key-env`)")
+        _tell(f"warning: whoever reaches {config.host} may ask: no key is set (`--api-key-env`)")
     if config.tls_cert is None:
-        say("warning: keys and prompts travel in the open: no TLS (`--tls-cert`, `--tls-key`)")
+        _tell("warning: keys and prompts travel in the open: no TLS (`--tls-cert`, `--tls-key`)")
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from tongwen.checkpoint.derived import DerivedModels
 from tongwen.checkpoint.fit import GIB, need_of_files, need_of_offer
 from tongwen.checkpoint.manifest import LocalModel
 from tongwen.checkpoint.model_names import ModelName, parse_name
 from tongwen.checkpoint.sources import UNSTATED
 from tongwen.cli.figures import columns, parameters, size
-from tongwen.cli.list import local_json, offer_json
+from tongwen.cli.list import derived_json, local_json, offer_json
 from tongwen.cli.names import complete_model, open_store
 from tongwen.cli.terminal import print_json
 from tongwen.errors import ModelNotFoundError, TokenizerError
@@ -27,9 +28,18 @@ def command(name: str, as_json: bool) -> None:
 
     Of one on this machine, by its files; of another, by the table of names.
     """
+    store = open_store()
+    derived = DerivedModels(store.home)
+    if derived.has(name):
+        _print(derived_json(derived.get(name)), as_json)
+        return
     parsed = parse_name(name)
-    local = open_store().find(parsed)
+    local = store.find(parsed)
     facts = _facts_of_files(local) if local else _facts_of_name(parsed)
+    _print(facts, as_json)
+
+
+def _print(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import click
 
@@ -23,13 +24,14 @@ def command(address: str | None, is_all: bool, timeout_s: float) -> None:
 
     ADDRESS is one that `tongwen ps` prints, or its port; it may be left out where one runs.
     """
-    found = running_servers(open_store().home)
+    home = open_store().home
+    found = running_servers(home)
     chosen = found if is_all else _chosen(found, address)
     for running in chosen:
         os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
     for running in chosen:
-        _wait(running, deadline)
+        _wait(home, running, deadline)
         say(f"{running.url} has ended")
 
 
@@ -48,11 +50,9 @@ def _chosen(found: list[Running], address: str | None) -> list[Running]:
     raise ConfigError(f"{len(found)} servers run: {known}", hint="name one, or give `--all`")
 
 
-def _wait(running: Running, deadline: float) -> None:
+def _wait(home: Path, running: Running, deadline: float) -> None:
     while time.monotonic() < deadline:
-        try:
-            os.kill(running.pid, 0)
-        except ProcessLookupError:
+        if running not in running_servers(home):
             return
         time.sleep(_LOOKS_EVERY_S)
     raise ConfigError(f"{running.url} (process {running.pid}) is still finishing requests")

@@ -19,7 +19,7 @@ from tongwen.engine.deltas import Listener
 from tongwen.engine.engine import Engine
 from tongwen.engine.load import Load
 from tongwen.engine.params import SamplingParams
-from tongwen.errors import RequestError, TongwenError
+from tongwen.errors import EngineError, RequestError, TongwenError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -274,7 +274,7 @@ class AsyncEngine:
             self.engine.step()
         except Exception as error:
             log.exception("a step failed")
-            told = error if isinstance(error, TongwenError) else RequestError(f"failed: {error!r}")
+            told = error if isinstance(error, TongwenError) else _failure(error)
             for listener in [each for caller in self._callers for each in caller.listeners]:
                 if not listener.request.is_finished:
                     self.engine.abort(listener.request)
@@ -289,3 +289,7 @@ def _deliver(
     """Put pieces into their callers' queues; in the loop that these belong to."""
     for queue, piece in news:
         queue.put_nowait(piece)
+
+
+def _failure(error: Exception) -> EngineError:
+    return EngineError(f"a step of the engine failed ({type(error).__name__}); the log says where")

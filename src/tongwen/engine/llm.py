@@ -116,6 +116,16 @@ class LLM:
         return self.plan.numerics
 
     @property
+    def weights_bytes(self) -> int:
+        """Memory that its weights take."""
+        return self.plan.weights_bytes
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it runs there, and not on an accelerator."""
+        return self.plan.on_cpu
+
+    @property
     def is_chat(self) -> bool:
         """Whether the model was trained to take turns.
 

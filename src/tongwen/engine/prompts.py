@@ -8,7 +8,10 @@ from tongwen.engine.batch import Part
 from tongwen.engine.request import Request
 from tongwen.engine.runner import Runner
 from tongwen.engine.sampler import top_logprobs
-from tongwen.kernels.loss import ROWS
+from tongwen.kernels.loss import token_logprobs
+
+ROWS = 32
+"""Rows whose logits are there at once, all being looked at: 32 x 152,064 float32 are 19 MB."""
 
 
 def look_at_prompt(runner: Runner, part: Part, hidden: Float[Tensor, "tokens dim"]) -> None:
@@ -35,13 +38,15 @@ def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows di
         return
     rows = rows[: len(targets)]
     wanted = torch.tensor(targets, device=rows.device)
-    request.prompt_logprobs += runner.logprobs(rows, wanted).tolist()
-    if request.num_prompt_logprobs:
-        for some in rows.split(ROWS):
-            logits = runner.logits(some)
-            request.prompt_top_logprobs += [
-                top_logprobs(row, request.num_prompt_logprobs) for row in logits
-            ]
+    if not request.num_prompt_logprobs:
+        request.prompt_logprobs += runner.logprobs(rows, wanted).tolist()
+        return
+    for some, theirs in zip(rows.split(ROWS), wanted.split(ROWS), strict=True):
+        logits = runner.logits(some)
+        request.prompt_logprobs += token_logprobs(logits, theirs).tolist()
+        request.prompt_top_logprobs += [
+            top_logprobs(row, request.num_prompt_logprobs) for row in logits
+        ]
 
 
 def pool(request: Request, rows: Float[Tensor, "rows dim"]) -> None:

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from tongwen.engine.batch import Batch
 from tongwen.engine.cache import PagedKV, TiledKV
 from tongwen.errors import ConfigError
-from tongwen.kernels.machine import Machine, Recording, Ring
+from tongwen.kernels.machine import Machine, Recording
+from tongwen.kernels.memory import Ring
 from tongwen.model.config import Qwen2Config
 from tongwen.model.heads import LanguageHead, PackedLanguageHead
-from tongwen.model.linear import Embedding, Linear
+from tongwen.model.linear import DecidingLinear, Embedding, Linear
+from tongwen.model.mlp import Experts
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.model.stream import Stream
 
@@ -136,12 +138,12 @@ def _watch(name: str, found: list[str]) -> Callable[..., None]:
 def is_recordable(model: Qwen2ForCausalLM) -> bool:
     """Whether all of a step is native calls, the same ones each time.
 
-    Not so where experts are chosen, or where a matrix has no native product.
+    Not so where a matrix has no native product, or experts are called one by one.
     """
-    return not model.config.num_experts and not any(
-        isinstance(module, Linear | Embedding | LanguageHead)
-        and not isinstance(module, PackedLanguageHead)
-        for module in model.modules()
+    plain = (Linear, Embedding, LanguageHead, Experts)
+    native = (DecidingLinear, PackedLanguageHead)
+    return not any(
+        isinstance(module, plain) and not isinstance(module, native) for module in model.modules()
     )
 
 
@@ -149,9 +151,12 @@ def ring_values(config: Qwen2Config) -> int:
     """Values that one row of results takes in a ring: those of two blocks, and the logits."""
     q_dim = config.num_attention_heads * config.head_size
     kv_dim = config.num_key_value_heads * config.head_size
-    block = 6 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * config.intermediate_size
+    # scores, counts and pairs of the routed experts; their sum, and that with the shared one
+    routing = 3 * config.num_experts + 5 * config.num_experts_per_tok + 1
+    ffn = max(config.intermediate_size, config.shared_expert_intermediate_size)
+    block = 8 * config.hidden_size + 2 * q_dim + 2 * kv_dim + 3 * ffn + routing
     # The head reads the last norm while it writes logits: neither may take the other's place.
-    return 2 * (block + 16 * 16) + config.hidden_size + 2 * config.vocab_size
+    return 2 * (block + 16 * 24) + config.hidden_size + 2 * config.vocab_size
 
 
 def runner_for(

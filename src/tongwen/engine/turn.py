@@ -10,7 +10,7 @@ import numpy as np
 from tongwen.engine.batch import Part
 from tongwen.engine.request import Request
 from tongwen.engine.sampler import Choice
-from tongwen.errors import RequestError, TongwenError
+from tongwen.errors import EngineError, TongwenError
 
 log = logging.getLogger(__name__)
 
@@ -82,4 +82,4 @@ def failing_alone(request: Request) -> Iterator[None]:
         request.fail(error)
     except Exception as error:
         log.exception("request %d failed", request.request_id)
-        request.fail(RequestError(f"the request failed: {type(error).__name__}: {error}"))
+        request.fail(EngineError(f"the request failed: {type(error).__name__}: {error}"))

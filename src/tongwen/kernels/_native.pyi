@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 layout_version: int
+scored_logits: int
 
 def usable_threads() -> int: ...
 def panel_bytes(format: int, columns: int) -> int: ...
@@ -35,8 +36,38 @@ class Machine:
         columns: int,
         weights: Sequence[tuple[int, int, int, int, int, int]],
     ) -> None: ...
+    def score(
+        self,
+        x: int,
+        stride: int,
+        rows: int,
+        columns: int,
+        format: int,
+        panels: int,
+        vocabulary: int,
+        targets: int,
+        logits: int,
+        out: int,
+    ) -> None: ...
     def norm(self, x: int, weight: int, out: int, rows: int, columns: int, eps: float) -> None: ...
     def add(self, a: int, b: int, out: int, count: int) -> None: ...
+    def add_gated(self, a: int, b: int, scores: int, out: int, rows: int, columns: int) -> None: ...
+    def route(self, *arguments: int) -> None: ...
+    def experts(
+        self,
+        x: int,
+        rows: int,
+        columns: int,
+        hidden: int,
+        count: int,
+        pairs: int,
+        formats: Sequence[int],
+        panels: Sequence[int],
+        pair_rows: int,
+        counts: int,
+        weights: int,
+        out: int,
+    ) -> None: ...
     def swiglu(
         self, gate: int, up: int, stride: int, out: int, rows: int, columns: int
     ) -> None: ...

@@ -6,17 +6,13 @@ switched off by `TONGWEN_KERNELS=plain`, bounded by `TONGWEN_ISA`, and absent wh
 built them.
 """
 
-import contextlib
 import functools
 import logging
-import mmap
 import os
 import platform
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +20,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tongwen.errors import ConfigError
+from tongwen.kernels.memory import Ring
+from tongwen.kernels.panels import FORMATS, PANEL_ROWS, STORED, Packed, Stacked
 from tongwen.kernels.sampling import CHOSEN, ROW
 
 _X86 = ("avx512", "avx2", "portable")
@@ -32,31 +30,10 @@ _ARM = ("neon", "portable")
 INSTRUCTION_SETS = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM, "arm64": _ARM}
 """Values of `TONGWEN_ISA` on each kind of processor, the best first: the best that may be used."""
 
-FORMATS = ("Q8_0", "Q4_0", "Q5_0", "Q6_K", "Q4_K", "Q4_1", "Q5_1", "Q5_K", "BF16")
-"""Weight formats with native products, in the order of their numbers."""
-
-STORED = (*FORMATS, "F32", "F16")
-"""Formats that weights may be packed from, likewise."""
-
-PANEL_ROWS = 64
-"""Rows of a matrix that lie together."""
-
-ALIGNMENT = 64
-"""Bytes; panels begin at a cache line."""
-
-SLACK = 8_192
-"""Bytes after the last panel that prefetches may touch."""
+SCORED_ROWS = 512
+"""Rows that are scored together, sharing one reading of the head: 512 x 4096 float32 are 8 MB."""
 
 log = logging.getLogger(__name__)
-
-
-class Packed(NamedTuple):
-    """A weight matrix in panels, as the kernels read it (`native/formats.hpp`)."""
-
-    format: int
-    panels: UInt8[Tensor, " bytes"]
-    rows: int
-    columns: int
 
 
 class Machine:
@@ -97,6 +74,12 @@ class Machine:
         return all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors) and not (
             torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
         )
+
+    def _refuse_grad(self, x: Tensor) -> None:
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise RuntimeError(
+                "packed weights have no backward; train with `weights` bf16 or float32"
+            )
 
     # ---- weights
 
@@ -145,9 +128,7 @@ class Machine:
         """Rows of a packed embedding."""
         if token_ids.dtype != torch.long or not token_ids.is_contiguous():
             token_ids = token_ids.long().contiguous()
-        low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
-        if low < 0 or high >= weight.rows:
-            raise IndexError(f"token ids {low} to {high} in a table of {weight.rows} rows")
+        _check_ids(token_ids, weight.rows)
         out = self.empty(len(token_ids), weight.columns)
         self._machine.embed(
             weight.format, weight.panels.data_ptr(), weight.columns, weight.rows,
@@ -163,7 +144,7 @@ class Machine:
     ) -> list[Float[Tensor, "tokens out"]]:
         """Products of one input with several packed weights; it is quantized once."""
         tokens, columns = x.shape
-        _refuse_gradients(x)
+        self._refuse_grad(x)
         x = x if x.stride(1) == 1 else x.contiguous()
         whole = self.empty(tokens, sum(weight.rows for weight in weights))
         outs = list(whole.split([weight.rows for weight in weights], dim=1))
@@ -199,6 +180,61 @@ class Machine:
         self._machine.add(a.data_ptr(), b.data_ptr(), out.data_ptr(), a.numel())
         return out
 
+    def add_gated(
+        self,
+        a: Float[Tensor, "tokens dim"],
+        b: Float[Tensor, "tokens dim"],
+        scores: Float[Tensor, "tokens 1"],
+    ) -> Float[Tensor, "tokens dim"]:
+        """`add_gated`."""
+        out = self.empty(*a.shape)
+        self._machine.add_gated(
+            a.data_ptr(), b.data_ptr(), scores.data_ptr(), out.data_ptr(), *a.shape
+        )
+        return out
+
+    def route(
+        self, logits: Float[Tensor, "tokens experts"], top_k: int, renormalize: bool
+    ) -> tuple[Int[Tensor, " pairs"], Float[Tensor, " pairs"], Int[Tensor, " experts"]]:
+        """`route`: rows, weights and counts."""
+        tokens, experts = logits.shape
+        chosen, ranked = self.empty(tokens, top_k), self.empty(tokens, top_k)
+        rows, weights = self._integers(tokens * top_k), self.empty(tokens * top_k)
+        counts = self._integers(experts)
+        self._machine.route(
+            logits.data_ptr(), tokens, experts, top_k, renormalize, chosen.data_ptr(),
+            ranked.data_ptr(), rows.data_ptr(), weights.data_ptr(), counts.data_ptr(),
+        )  # fmt: skip
+        return rows, weights, counts
+
+    def experts(
+        self,
+        x: Float[Tensor, "tokens dim"],
+        matrices: tuple[Stacked, Stacked, Stacked],
+        *,
+        rows: Int[Tensor, " pairs"],
+        weights: Float[Tensor, " pairs"],
+        counts: Int[Tensor, " experts"],
+    ) -> Float[Tensor, "tokens dim"]:
+        """What its experts say to each token, weighted; summed in the order of their ids.
+
+        Args:
+            x: What they are told.
+            matrices: Gate, up and down; gate and up want `x` in one form.
+            rows: The token of each pair, experts ascending.
+            weights: Of each pair.
+            counts: Pairs of each expert.
+        """
+        gate, _, down = matrices
+        out = self.empty(*x.shape)
+        self._machine.experts(
+            x.data_ptr(), *x.shape, down.columns, len(gate.addresses), len(rows),
+            [matrix.format for matrix in matrices],
+            [matrix.addresses.data_ptr() for matrix in matrices],
+            rows.data_ptr(), counts.data_ptr(), weights.data_ptr(), out.data_ptr(),
+        )  # fmt: skip
+        return out
+
     def swiglu(
         self, gate: Float[Tensor, "tokens ffn"], up: Float[Tensor, "tokens ffn"]
     ) -> Float[Tensor, "tokens ffn"]:
@@ -215,7 +251,7 @@ class Machine:
     ) -> Float[Tensor, "tokens out"]:
         """`down(silu(gate(x)) * up(x))`: the bits of `linear` and `swiglu`, not their memory."""
         assert gate.rows == up.rows == down.columns, "down reads what gate and up make"
-        _refuse_gradients(x)
+        self._refuse_grad(x)
         x = x if x.stride(1) == 1 else x.contiguous()
         out = self.empty(len(x), down.rows)
         weights = [(w.format, w.panels.data_ptr(), w.rows) for w in (gate, up, down)]
@@ -294,6 +330,31 @@ class Machine:
         self._machine.logsumexp(logits.data_ptr(), logits.stride(0), *logits.shape, out.data_ptr())
         return out
 
+    def logprobs(
+        self,
+        hidden: Float[Tensor, "rows dim"],
+        head: Packed,
+        targets: Int[Tensor, " rows"],
+    ) -> Float[Tensor, " rows"]:
+        """Natural-log probability of each target under its row's logits.
+
+        Equal bit for bit to what `sample` and `logsumexp` make of all logits, of which only some
+        thousands a row are there at a time; NaN where a row's are not finite.
+        """
+        self._refuse_grad(hidden)
+        hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
+        targets = targets.long().contiguous()
+        _check_ids(targets, head.rows)
+        out = torch.empty(len(hidden))
+        logits = torch.empty(min(len(hidden), SCORED_ROWS), self._library.scored_logits)
+        parts = (x.split(SCORED_ROWS) for x in (hidden, targets, out))
+        for x, wanted, found in zip(*parts, strict=True):
+            self._machine.score(
+                x.data_ptr(), x.stride(0), *x.shape, head.format, head.panels.data_ptr(),
+                head.rows, wanted.data_ptr(), logits.data_ptr(), found.data_ptr(),
+            )  # fmt: skip
+        return out
+
     # ---- capture and replay
 
     def empty(self, *shape: int) -> Tensor:
@@ -301,40 +362,13 @@ class Machine:
         ring: Ring | None = getattr(self._local, "ring", None)
         return torch.empty(*shape) if ring is None else ring.empty(*shape)
 
-    def record(self, ring: "Ring") -> "Recording":
+    def _integers(self, count: int) -> Int[Tensor, " count"]:
+        """Likewise, of whole numbers."""
+        return self.empty(2 * count).view(torch.int64)
+
+    def record(self, ring: Ring) -> "Recording":
         """Record what is performed within the `with` block; results live in `ring`."""
         return Recording(self, ring)
-
-
-class Ring:
-    """Memory that is handed out in turn, and again when all has been.
-
-    A recorded step's results must stay where they are for as long as it may be replayed, but each
-    is read only shortly after it is written: a ring of a few blocks' worth holds them all.
-    """
-
-    def __init__(self, num_values: int) -> None:
-        self._values = torch.empty(num_values + ALIGNMENT)
-        self._next, self._end = 0, len(self._values)
-
-    def begin(self, num_values: int) -> None:
-        """Hand out the first `num_values` only, from the start: what was handed out is done with.
-
-        A step of few rows then stays in the memory that it needs, which others have touched before.
-        """
-        self._next, self._end = 0, min(num_values + ALIGNMENT, len(self._values))
-
-    def empty(self, *shape: int) -> Tensor:
-        """The next piece."""
-        count = 1
-        for size in shape:
-            count *= size
-        assert count <= self._end, "a result is larger than the ring"
-        if self._next + count > self._end:
-            self._next = 0
-        piece = self._values[self._next : self._next + count].view(shape)
-        self._next += -(-count // 16) * 16
-        return piece
 
 
 class Recording:
@@ -370,39 +404,11 @@ class Recording:
         self._machine._machine.replay(self._program)
 
 
-def _refuse_gradients(x: Tensor) -> None:
-    if torch.is_grad_enabled() and x.requires_grad:
-        raise RuntimeError("packed weights have no backward; train with `weights` bf16 or float32")
-
-
-def aligned_bytes(count: int) -> UInt8[Tensor, " bytes"]:
-    """Memory for panels, beginning at a cache line."""
-    whole = torch.empty(count + ALIGNMENT + SLACK, dtype=torch.uint8)
-    offset = -whole.data_ptr() % ALIGNMENT
-    return whole[offset : offset + count]
-
-
-def untouched_zeros(count: int) -> UInt8[Tensor, " bytes"]:
-    """Zeros that take no memory before they are written to, beginning at a page."""
-    if sys.platform == "win32":
-        return torch.zeros(count, dtype=torch.uint8)
-    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return torch.frombuffer(mmap.mmap(-1, count, flags=private), dtype=torch.uint8)
-
-
-@contextlib.contextmanager
-def torch_on_one_thread() -> Iterator[None]:
-    """Keep torch from starting threads of its own beside the kernels'.
-
-    torch's threads spin for a while after each of its operations, on the processors that the
-    kernels need next: a decode step took twice as long for it.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _check_ids(token_ids: Int[Tensor, " tokens"], num_rows: int) -> None:
+    """Refuse ids that no row stands for: the kernels would read beyond the table."""
+    low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
+    if low < 0 or high >= num_rows:
+        raise IndexError(f"token ids {low} to {high} in a table of {num_rows} rows")
 
 
 def instruction_sets() -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.kernels.loss import chunked_logprobs
-from tongwen.kernels.machine import Machine, Packed
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.panels import Packed
 from tongwen.model.stream import Stream
 
 
@@ -47,6 +48,15 @@ class PackedLanguageHead(LanguageHead):
     ) -> Float[Tensor, "rows vocab"]:
         """Logits in float32."""
         return self.machine.linear(hidden, [self.packed], [None])[0]
+
+    def logprobs(
+        self,
+        hidden: Float[Tensor, "rows dim"],
+        targets: Int[Tensor, " rows"],
+        stream: Stream,
+    ) -> Float[Tensor, " rows"]:
+        """Natural-log probability of each target, from some thousands of logits at a time."""
+        return self.machine.logprobs(hidden, self.packed, targets)
 
 
 class RewardHead(nn.Module):

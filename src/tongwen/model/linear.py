@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tongwen.kernels.dense import dense
-from tongwen.kernels.machine import FORMATS, Machine, Packed
+from tongwen.kernels.machine import Machine
+from tongwen.kernels.panels import FORMATS, Packed
 from tongwen.model.stream import Stream
 
 BF16 = FORMATS.index("BF16")
@@ -33,6 +34,17 @@ class DecidingLinear(Linear):
     def forward(self, x: Float[Tensor, "tokens in"], stream: Stream) -> Float[Tensor, "tokens out"]:
         """Project each row of `x`."""
         return dense(x, self.weight)
+
+
+class Router(DecidingLinear):
+    """One score for each expert, in float32 at least."""
+
+    def forward(
+        self, x: Float[Tensor, "tokens in"], stream: Stream
+    ) -> Float[Tensor, "tokens experts"]:
+        """Score each row of `x`."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return dense(x.to(wide), self.weight.to(wide))
 
 
 class Embedding(nn.Module):

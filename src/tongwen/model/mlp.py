@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tongwen.kernels.dense import dense
 from tongwen.kernels.mlp import swiglu
-from tongwen.kernels.moe import open_gate, route
+from tongwen.kernels.moe import Routing, add_gated, route
+from tongwen.kernels.panels import stacked
 from tongwen.model.config import Qwen2Config
-from tongwen.model.linear import BF16, DecidingLinear, Linear, PackedLinear, project
+from tongwen.model.linear import BF16, DecidingLinear, Linear, PackedLinear, Router, project
 from tongwen.model.stream import Stream
 
 
@@ -42,6 +42,68 @@ class MLP(nn.Module):
         return packed if gate == up else None
 
 
+class Experts(nn.ModuleList):
+    """The routed experts, one after the other: what `PackedExperts` does, told plainly."""
+
+    def forward(
+        self, x: Float[Tensor, "tokens dim"], routing: Routing, stream: Stream
+    ) -> Float[Tensor, "tokens dim"]:
+        """What its experts say to each token, weighted; added in the order of expert ids."""
+        rows = routing.rows.split(routing.counts.tolist())
+        weights = routing.weights.to(x.dtype).split(routing.counts.tolist())
+        mixed = torch.zeros_like(x)
+        for expert, mine, weight in zip(self, rows, weights, strict=True):
+            if len(mine):
+                adapted = None if stream.adapter is None else stream.adapter[mine]
+                part = replace(stream, adapter=adapted)
+                mixed = mixed.index_add(0, mine, expert(x[mine], part) * weight.unsqueeze(-1))
+        return mixed
+
+
+class PackedExperts(nn.Module):
+    """The routed experts over weights in panels, in one operation: native, without gradients.
+
+    Args:
+        experts: One after the other, and `can_be_one`.
+    """
+
+    def __init__(self, experts: Experts) -> None:
+        super().__init__()
+        gates = _layers(experts, "gate_proj")
+        self.machine = gates[0].machine
+        self.gate, self.up, self.down = (
+            stacked([layer.packed for layer in layers])
+            for layers in (gates, _layers(experts, "up_proj"), _layers(experts, "down_proj"))
+        )
+
+    def forward(
+        self, x: Float[Tensor, "tokens dim"], routing: Routing, stream: Stream
+    ) -> Float[Tensor, "tokens dim"]:
+        """What its experts say to each token, weighted; added in the order of expert ids."""
+        rows, weights, counts = routing
+        matrices = self.gate, self.up, self.down
+        return self.machine.experts(
+            x.contiguous(), matrices, rows=rows, weights=weights, counts=counts
+        )
+
+
+def can_be_one(experts: Experts) -> bool:
+    """Whether all are packed, each matrix alike in all, and gate and up read one form of input."""
+    names = ("gate_proj", "up_proj", "down_proj")
+    layers = {name: _layers(experts, name) for name in names}
+    if any(len(packed) < len(experts) for packed in layers.values()):
+        return False
+    formats = {name: {layer.packed.format for layer in layers[name]} for name in names}
+    forms = {format == BF16 for name in ("gate_proj", "up_proj") for format in formats[name]}
+    return len(forms) == 1 and all(len(found) == 1 for found in formats.values())
+
+
+def _layers(experts: Experts, name: str) -> list[PackedLinear]:
+    """The layers of that name that are packed."""
+    layers = (expert.get_submodule(name) for expert in experts)
+    return [layer for layer in layers if isinstance(layer, PackedLinear)]
+
+
 class MixtureOfExperts(nn.Module):
     """Routed experts, weighted by the router, and one shared expert behind a sigmoid gate.
 
@@ -54,8 +116,8 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         dim = config.hidden_size
         self.top_k, self.renormalize = config.num_experts_per_tok, config.norm_topk_prob
-        self.gate = DecidingLinear(dim, config.num_experts)
-        self.experts = nn.ModuleList(
+        self.gate = Router(dim, config.num_experts)
+        self.experts: Experts | PackedExperts = Experts(
             MLP(dim, config.moe_intermediate_size) for _ in range(config.num_experts)
         )
         self.shared_expert = MLP(dim, config.shared_expert_intermediate_size)
@@ -64,21 +126,7 @@ class MixtureOfExperts(nn.Module):
     def forward(
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
-        """Send each token to its experts; contributions are added in the order of expert ids."""
-        routing = route(self.router_logits(x), self.top_k, self.renormalize)
-        rows = routing.rows.split(routing.counts.tolist())
-        weights = routing.weights.to(x.dtype).split(routing.counts.tolist())
-        mixed = torch.zeros_like(x)
-        for expert, mine, weight in zip(self.experts, rows, weights, strict=True):
-            if len(mine):
-                adapted = None if stream.adapter is None else stream.adapter[mine]
-                part = replace(stream, adapter=adapted)
-                mixed = mixed.index_add(0, mine, expert(x[mine], part) * weight.unsqueeze(-1))
-        gate = open_gate(self.shared_expert_gate(x, stream))
-        shared = gate * self.shared_expert(x, stream)
-        return mixed + shared
-
-    def router_logits(self, x: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens experts"]:
-        """One score for each expert, in float32 at least."""
-        wide = torch.promote_types(x.dtype, torch.float32)
-        return dense(x.to(wide), self.gate.weight.to(wide))
+        """Send each token to its experts, and all to the shared one."""
+        routing = route(self.gate(x, stream), self.top_k, self.renormalize)
+        mixed = self.experts(x, routing, stream)
+        return add_gated(mixed, self.shared_expert(x, stream), self.shared_expert_gate(x, stream))

@@ -12,11 +12,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from tongwen.errors import TongwenError
-from tongwen.server import vllm
+from tongwen.server import tgi, vllm
+from tongwen.server.anthropic import messages
+from tongwen.server.anthropic.errors import anthropic_error
+from tongwen.server.batch.runner import Batches
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
-from tongwen.server.openai import chat, completions, embeddings, models
+from tongwen.server.ollama import blobs, create, embed, generate, home, pull
+from tongwen.server.ollama import chat as ollama_chat
+from tongwen.server.ollama import models as ollama_models
+from tongwen.server.ollama.errors import ollama_error
+from tongwen.server.openai import batches, chat, completions, embeddings, files, models, responses
 from tongwen.server.openai.errors import openai_error
+from tongwen.server.page import pages
 from tongwen.server.service import Service
 from tongwen.server.sse import GoneError
 from tongwen.server.wire import refusal
@@ -27,11 +35,29 @@ ROUTERS = (
     completions.router,
     embeddings.router,
     models.router,
+    responses.router,
+    files.router,
+    batches.router,
+    messages.router,
     vllm.router,
+    home.router,
+    generate.router,
+    ollama_chat.router,
+    embed.router,
+    ollama_models.router,
+    pull.router,
+    create.router,
+    blobs.router,
+    tgi.router,
+    pages.router,
 )
 """The dialects."""
 
-ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = ()
+ERRORS: tuple[tuple[tuple[str, ...], Callable[[ApiError], dict[str, Any]]], ...] = (
+    (("/v1/messages",), anthropic_error),
+    (("/api/",), ollama_error),
+    (("/generate", "/info"), tgi.tgi_error),
+)
 """How errors are written below these paths; elsewhere as OpenAI does."""
 
 _MISSING = 499  # nobody reads it
@@ -51,6 +77,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.batches = Batches(service)
     for router in ROUTERS:
         app.include_router(router)
     for kind in (ApiError, TongwenError, RequestValidationError, HTTPException, GoneError):
@@ -86,16 +113,20 @@ def write_error(path: str, error: ApiError) -> Mapping[str, Any]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    batches: Batches = app.state.batches
     watch = asyncio.create_task(service.pool.keep_watch())
     try:
+        await batches.resume()
         yield
     finally:
         watch.cancel()
+        await batches.close()
         await service.pool.close()
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     found = _api_error(request, error)
+    found.request_id = request.scope["request_id"]
     body = write_error(request.url.path, found)
     return JSONResponse(body, found.status, dict(found.headers))
 

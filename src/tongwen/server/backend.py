@@ -67,6 +67,16 @@ class Model(Protocol):
         ...
 
     @property
+    def weights_bytes(self) -> int:
+        """Memory that its weights take."""
+        ...
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it runs there, and not on an accelerator."""
+        ...
+
+    @property
     def is_chat(self) -> bool:
         """Whether it was trained to take turns."""
         ...

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tongwen.checkpoint.derived import Derived
 from tongwen.errors import ConfigError
 
 Weights = Literal["auto", "file", "float32", "bf16", "int8", "int4"]
@@ -47,6 +48,19 @@ class ModelEntry:
     def names(self) -> tuple[str, ...]:
         """What callers may write, the name of answers first."""
         return self.aliases or (self.model,)
+
+    @property
+    def loads(self) -> tuple[object, ...]:
+        """What is brought into memory for it; entries that agree in this can share it."""
+        return (self.model, self.weights, self.context, self.generation, self.draft)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DerivedEntry(ModelEntry):
+    """A model that uses the weights of another; see `checkpoint/derived.py`."""
+
+    derived: Derived
+    """What it adds to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +106,17 @@ class Limits:
     body_bytes: int = 32 << 20
     """A larger body is refused (413)."""
 
+    blob_bytes: int = 128 << 30
+    """The same for the files of models that are uploaded (`/api/blobs/`)."""
+
     prompt_tokens: int | None = None
     """A longer prompt is refused; `None`: as many as the context holds."""
+
+    stored_bytes: int = 1 << 30
+    """Files that one key may keep here, together (`/v1/files`); more are refused (413)."""
+
+    batch_rows: int = 16
+    """Rows of each batch that are answered at once, after everybody who waits."""
 
     waiting: int = 512
     """Requests that may wait for a place in the engine; more are refused (503)."""
@@ -102,7 +125,7 @@ class Limits:
     """A request that takes longer is ended (503; a stream says so and ends)."""
 
     body_s: float = 60.0
-    """A body that takes longer to arrive is refused (408)."""
+    """A body that takes longer to arrive is refused (408); of an uploaded file each part."""
 
     send_s: float = 60.0
     """A reader that takes nothing for so long is given up."""
@@ -111,7 +134,16 @@ class Limits:
     """After SIGTERM, running requests get so long to finish."""
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "waiting", "request_s", "body_s", "send_s"):
+        for name in (
+            "body_bytes",
+            "stored_bytes",
+            "blob_bytes",
+            "batch_rows",
+            "waiting",
+            "request_s",
+            "body_s",
+            "send_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`{name}` must be above 0, not {getattr(self, name)}")
         if self.prompt_tokens is not None and self.prompt_tokens < 1:

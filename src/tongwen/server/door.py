@@ -33,6 +33,9 @@ OPEN_PATHS = frozenset({"/", "/health", "/ready", "/ping", "/version", "/api/ver
 ADMIN_PATHS = ("/api/pull", "/api/create", "/api/copy", "/api/delete", "/api/blobs/")
 """What changes the store."""
 
+FILES = "/api/blobs/"
+"""Below it bodies are files of models, which are large and take their time."""
+
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -73,7 +76,7 @@ class Door:
         answer = _Answer(scope, send, self._limits.send_s)
         try:
             self._check(scope, headers)
-            body = _Body(receive, self._limits, headers)
+            body = _Body(receive, self._limits, headers, is_file=scope["path"].startswith(FILES))
             await self._app(scope, body.receive, answer.send)
         except ApiError as error:
             if not answer.has_begun:
@@ -120,6 +123,7 @@ class Door:
             )
 
     async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        error.request_id = scope["request_id"]
         response = JSONResponse(
             self._write_error(scope["path"], error), error.status, dict(error.headers)
         )
@@ -144,13 +148,16 @@ class Door:
 class _Body:
     """A request's body, not too long and not too slow."""
 
-    def __init__(self, receive: Receive, limits: Limits, headers: Headers) -> None:
-        self._receive, self._limits = receive, limits
+    def __init__(
+        self, receive: Receive, limits: Limits, headers: Headers, *, is_file: bool
+    ) -> None:
+        self._receive, self._limits, self._is_file = receive, limits, is_file
         self._size, self._is_whole = 0, False
+        self._most_bytes = limits.blob_bytes if is_file else limits.body_bytes
         self._deadline = asyncio.get_running_loop().time() + limits.body_s
         stated = headers.get("content-length", "")
-        if stated.isascii() and stated.isdigit() and int(stated[:20]) > limits.body_bytes:
-            raise _too_large(limits)
+        if stated.isascii() and stated.isdigit() and int(stated[:20]) > self._most_bytes:
+            raise _too_large(self._most_bytes)
 
     async def receive(self) -> Message:
         """The next part; after the last, that the client has left.
@@ -160,6 +167,8 @@ class _Body:
         """
         if self._is_whole:
             return await self._receive()
+        if self._is_file:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.body_s
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
@@ -167,8 +176,8 @@ class _Body:
             said = f"the body did not arrive within {self._limits.body_s:g} s"
             raise ApiError(408, said, "request_timeout") from None
         self._size += len(message.get("body", b""))
-        if self._size > self._limits.body_bytes:
-            raise _too_large(self._limits)
+        if self._size > self._most_bytes:
+            raise _too_large(self._most_bytes)
         self._is_whole = not message.get("more_body", False)
         return message
 
@@ -193,7 +202,9 @@ class _Answer:
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self._scope["request_id"]
+            head = MutableHeaders(scope=message)
+            for name in ("X-Request-Id", "Request-Id"):  # OpenAI's clients read one, Anthropic's
+                head[name] = self._scope["request_id"]  # the other
         try:
             async with asyncio.timeout(self._send_s):
                 await self._send(message)
@@ -201,8 +212,8 @@ class _Answer:
             raise OSError(f"nobody has read for {self._send_s:g} s") from None
 
 
-def _too_large(limits: Limits) -> ApiError:
-    said = f"the body is larger than {limits.body_bytes} bytes"
+def _too_large(most_bytes: int) -> ApiError:
+    said = f"the body is larger than {most_bytes} bytes"
     return ApiError(413, said, "request_too_large")
 
 

@@ -37,6 +37,9 @@ class ApiError(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
     """More of the answer's head: `Retry-After`."""
 
+    request_id: str | None = None
+    """Of the request; whoever writes the answer fills it in."""
+
     def __str__(self) -> str:
         return self.message
 

@@ -1,10 +1,12 @@
 """The server's process: sockets, signals, and an end in which nobody is cut off."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +17,7 @@ from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
 from tongwen.server.service import Service
 
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048  # who comes while a model is being loaded waits; nobody is turned away
 
 
@@ -43,6 +46,19 @@ class HttpServer(uvicorn.Server):
             )
         )
         self._service, self._reload = service, reload
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals that end a server; they do not kill the process afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, self.handle_exit) for each in _ENDS}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no more requests."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from tongwen.errors import CapacityError, ModelNotFoundError
-from tongwen.server.config import ModelEntry
+from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.served import Served
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class ModelPool:
         served = await self.get(name)
         served.num_users += 1
         try:
-            yield served
+            yield served.under(self.entry(name))
         finally:
             served.num_users -= 1
             self._touch(served, keep_alive_s)
@@ -97,10 +97,12 @@ class ModelPool:
     async def get(self, name: str) -> Served:
         """A model in memory, loaded if need be; whoever stops waiting does not stop the loading.
 
+        Of a derived model it is the one whose weights it uses.
+
         Raises:
             TongwenError: As `lease`.
         """
-        entry = self.entry(name)
+        entry = self._host(self.entry(name))
         key = entry.names[0]
         if key in self._served:
             return self._served[key]
@@ -112,7 +114,7 @@ class ModelPool:
 
     def unload(self, name: str) -> bool:
         """Let a model go as soon as nobody uses it; whether it was in memory."""
-        served = self._served.get(self.entry(name).names[0])
+        served = self._served.get(self._host(self.entry(name)).names[0])
         if served is None:
             return False
         served.until = 0.0
@@ -132,6 +134,12 @@ class ModelPool:
         served, self._served = list(self._served.values()), {}
         for each in served:
             await asyncio.to_thread(each.close)
+
+    def _host(self, entry: ModelEntry) -> ModelEntry:
+        """The entry under which its weights are in memory: the first that loads the same."""
+        if not isinstance(entry, DerivedEntry):
+            return entry
+        return next((each for each in self.entries() if each.loads == entry.loads), entry)
 
     async def _bring(self, entry: ModelEntry) -> Served:
         async with self._lock:

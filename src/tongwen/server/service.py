@@ -14,8 +14,9 @@ from tongwen.engine.admission import Admission
 from tongwen.engine.completion import Completion, Delta
 from tongwen.errors import BusyError
 from tongwen.server.backend import Answers
-from tongwen.server.config import ServeConfig
+from tongwen.server.config import DerivedEntry, ServeConfig
 from tongwen.server.errors import RETRY, ApiError
+from tongwen.server.facts import Look, ModelFacts
 from tongwen.server.keys import Caller, Keys
 from tongwen.server.metrics import Metrics
 from tongwen.server.pool import ModelPool
@@ -120,14 +121,18 @@ class Service:
         pool: The models.
         keys: Who may ask.
         store: Where models lie.
+        look: Reads what the files of a model say.
     """
 
-    def __init__(self, config: ServeConfig, pool: ModelPool, keys: Keys, store: Store) -> None:
+    def __init__(
+        self, config: ServeConfig, pool: ModelPool, keys: Keys, store: Store, look: Look
+    ) -> None:
         self.config, self.pool, self.keys, self.store = config, pool, keys, store
         self.metrics = Metrics(pool)
         self.is_draining = False
         self.num_running = 0
         self.started = int(time.time())
+        self.facts = ModelFacts(store, look)
 
     def name_or_only(self, name: str | None) -> str:
         """A model's name, which may be left out where there is one model.
@@ -135,7 +140,7 @@ class Service:
         Raises:
             ApiError: There are more.
         """
-        entries = self.pool.entries()
+        entries = [e for e in self.pool.entries() if not isinstance(e, DerivedEntry)]
         if name is None and len(entries) != 1:
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
         return entries[0].names[0] if name is None else name
@@ -153,7 +158,7 @@ class Service:
             held.enter_context(self._place())
             lease = self.pool.lease(wish.model, manner.keep_alive_s)
             served = await held.enter_async_context(lease)
-            ask = await off_loop(lambda: wish.ask(served), wish.length)
+            ask = await off_loop(lambda: served.with_defaults(wish.ask(served)), wish.length)
             served.check_length(ask, self.config.limits.prompt_tokens)
             admission = Admission(
                 caller=manner.caller.name,

@@ -9,6 +9,7 @@ import numpy as np
 
 from tongwen.engine.completion import Pooling
 from tongwen.engine.params import SamplingParams
+from tongwen.errors import ContextError
 from tongwen.server.errors import invalid
 from tongwen.server.served import Ask, Served
 from tongwen.server.service import Done, Manner, Service
@@ -26,8 +27,11 @@ class _Text:
     text: str | Sequence[int]
     params: SamplingParams
     pooling: Pooling | None = None
-    most_tokens: int | None = None
-    """Tokens after these are left out, where the caller asked for that."""
+    truncate: bool = False
+    """Whether tokens beyond the context are left out, in place of a refusal."""
+
+    num_ctx: int | None = None
+    """A smaller context; `None`: the model's."""
 
     @property
     def length(self) -> int:
@@ -39,12 +43,17 @@ class _Text:
 
         Raises:
             TokenizerError: The text cannot be encoded.
+            ContextError: It is longer than `num_ctx`.
         """
         text = self.text
         ids = served.llm.tokenizer.encode(text) if isinstance(text, str) else list(text)
-        if self.most_tokens is not None:
-            ids = ids[: min(self.most_tokens, served.llm.context)]
-        return Ask(prompt_ids=ids, params=self.params, pooling=self.pooling)
+        most = min(self.num_ctx or served.llm.context, served.llm.context)
+        if self.truncate:
+            ids = ids[:most]
+        if self.num_ctx is not None and len(ids) > most:
+            raise ContextError(f"a text of {len(ids)} tokens does not fit the context of {most}")
+        ask = Ask(prompt_ids=ids, params=self.params, pooling=self.pooling, has_defaults=True)
+        return ask if self.num_ctx is None else served.within(ask, self.num_ctx)
 
 
 async def embed(
@@ -56,6 +65,7 @@ async def embed(
     pooling: Pooling = "mean",
     dimensions: int | None = None,
     truncate: bool = False,
+    num_ctx: int | None = None,
 ) -> tuple[list[np.ndarray], list[Done]]:
     """A vector of length 1 for each text, in order.
 
@@ -67,13 +77,13 @@ async def embed(
         pooling: The mean of the hidden states, or the last.
         dimensions: The first so many values, made a vector of length 1 again; `None`: all.
         truncate: Leave out what is beyond the context, in place of a refusal.
+        num_ctx: A smaller context than the model's; `None`: all of it.
 
     Raises:
         TongwenError: One of them cannot be made.
         ApiError: `dimensions` is more than the model has.
     """
-    most = (1 << 31) if truncate else None
-    wishes = [_Text(model, text, _LOOK, pooling, most) for text in texts]
+    wishes = [_Text(model, text, _LOOK, pooling, truncate, num_ctx) for text in texts]
     done = await together([service.complete(wish, manner) for wish in wishes])
     vectors = [np.asarray(each.completions[0].vector, dtype=np.float32) for each in done]
     if dimensions is None:

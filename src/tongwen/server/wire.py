@@ -7,7 +7,7 @@ import pydantic_core
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tongwen.server.errors import ApiError, invalid, unsupported
 
@@ -79,7 +79,7 @@ def _as_json(scope: Any) -> Any:  # noqa: ANN401 - ASGI's
     return {**scope, "headers": [*kept, (b"content-type", b"application/json")]}
 
 
-def refusal(error: RequestValidationError) -> ApiError:
+def refusal(error: RequestValidationError | ValidationError) -> ApiError:
     """The first fault of a body, by name."""
     first: Mapping[str, Any] = error.errors()[0]
     place = [part for part in first["loc"] if part not in ("body", "query", "path")]

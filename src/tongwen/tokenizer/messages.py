@@ -98,7 +98,7 @@ def _message(message: Mapping[str, Any], place: int) -> Message:
             raise TokenizerError(f"message {place} has a key `{key}` that is not understood")
     if role != "assistant" and (message.get("tool_calls") or message.get("token_ids") is not None):
         raise TokenizerError(f"message {place} of role `{role}` calls tools or carries ids")
-    calls = tuple(_call(call, place) for call in message.get("tool_calls") or ())
+    calls = tuple(_call(call, place) for call in _list(message.get("tool_calls"), place))
     token_ids = _token_ids(message.get("token_ids"), place)
     may_be_silent = bool(calls) or token_ids is not None
     return Message(role, _content(message.get("content"), place, may_be_silent), calls, token_ids)
@@ -123,6 +123,12 @@ def _part(part: object, place: int) -> str:
                 f"message {place} has a part of type `{kind}`; this model reads text only"
             )
     raise TokenizerError(f"message {place} has a content part that is no text")
+
+
+def _list(calls: object, place: int) -> list[object]:
+    if calls is None or isinstance(calls, list | tuple):
+        return list(calls or ())
+    raise TokenizerError(f"message {place} has `tool_calls` that are no list")
 
 
 def _call(call: object, place: int) -> ToolCall:

@@ -16,6 +16,8 @@ struct Activations {
   bool brief;  // bfloat16
 
   constexpr int words() const { return brief ? kGroup / 2 : kActivationWords; }
+  // `count` rows by themselves, in tiles that begin anew, where those from `first` on would lie.
+  Activations part(int first, int count) const { return {at + static_cast<size_t>(first) * (columns / kGroup) * words() * 4, count, columns, brief}; }
   int width(int tile) const { return smaller(kTileRows, rows - tile); }
   // Where the records of a tile of rows go on with `group`.
   int32_t* record(int tile, int group) const {

@@ -86,10 +86,13 @@ TW_INLINE float product(const float* a, const float* b, int count) {
 }
 
 void dense(const Dense& op, Team& team) {
-  for (int row; (row = team.take()) < op.rows;) {
-    const float* x = op.x + static_cast<int64_t>(row) * op.columns;
-    for (int i = 0; i < op.outputs; ++i)
-      op.out[static_cast<int64_t>(row) * op.outputs + i] = product(x, op.weight + static_cast<int64_t>(i) * op.columns, op.columns);
+  constexpr int kOutputs = 16;  // of one piece: a row alone is work for several threads
+  const int pieces = (op.outputs + kOutputs - 1) / kOutputs;
+  for (int taken; (taken = team.take()) < op.rows * pieces;) {
+    const int64_t row = taken / pieces;
+    const int first = taken % pieces * kOutputs, last = smaller(op.outputs, first + kOutputs);
+    for (int i = first; i < last; ++i)
+      op.out[row * op.outputs + i] = product(op.x + row * op.columns, op.weight + static_cast<int64_t>(i) * op.columns, op.columns);
   }
 }
 
@@ -113,9 +116,13 @@ void add(const Add& op, Team& team) {
   }
 }
 
-TW_INLINE Fl gated(Fl gate, Fl up) {
-  const Fl below = exponential(Simd::min(Simd::sub(Simd::allf(0), gate), Simd::allf(80.f)));
-  return Simd::mul(Simd::div(gate, Simd::addf(Simd::allf(1.f), below)), up);
+// silu(gate) * up, side by side.
+TW_INLINE void gate_values(const float* gate, const float* up, int count, float* out) {
+  for (int i = 0; i < count; i += kLanes) {
+    const Fl opening = Simd::loadf(gate + i);
+    const Fl below = exponential(Simd::min(Simd::sub(Simd::allf(0), opening), Simd::allf(80.f)));
+    Simd::storef(out + i, Simd::mul(Simd::div(opening, Simd::addf(Simd::allf(1.f), below)), Simd::loadf(up + i)));
+  }
 }
 
 void swiglu(const SwiGLU& op, Team& team) {
@@ -123,11 +130,19 @@ void swiglu(const SwiGLU& op, Team& team) {
   const int spans = (op.columns + kSpan - 1) / kSpan;
   for (int taken; (taken = team.take()) < op.rows * spans;) {
     const int64_t row = taken / spans;
-    const int first = taken % spans * kSpan, last = smaller(op.columns, first + kSpan);
-    for (int i = first; i < last; i += kLanes) {
-      const Fl gate = Simd::loadf(op.gate + row * op.stride + i), up = Simd::loadf(op.up + row * op.stride + i);
-      Simd::storef(op.out + row * op.columns + i, gated(gate, up));
-    }
+    const int first = taken % spans * kSpan, count = smaller(op.columns - first, kSpan);
+    gate_values(op.gate + row * op.stride + first, op.up + row * op.stride + first, count, op.out + row * op.columns + first);
+  }
+}
+
+// out = a + sigmoid(score) * b; the sigmoid in double.
+void add_gated(const AddGated& op, Team& team) {
+  for (int row; (row = team.take()) < op.rows;) {
+    const int64_t first = static_cast<int64_t>(row) * op.columns;
+    const double score = op.scores[row];
+    const Fl open = Simd::allf(static_cast<float>(1 / (1 + __builtin_exp(-score)) + 0 * score));  // infinity is not hidden
+    for (int i = 0; i < op.columns; i += kLanes)
+      Simd::storef(op.out + first + i, Simd::addf(Simd::loadf(op.a + first + i), Simd::mul(open, Simd::loadf(op.b + first + i))));
   }
 }
 

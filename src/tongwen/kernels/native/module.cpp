@@ -1,8 +1,10 @@
 // What Python sees.  Tensors come as addresses: their owner has checked shapes and keeps them alive.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <array>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -78,6 +80,28 @@ void mlp(Machine& machine, Address x, int64_t stride, int rows, int columns, con
   perform(machine, op);
 }
 
+void score(Machine& machine, Address x, int64_t stride, int rows, int columns, int format, Address panels, int vocabulary, Address targets,
+           Address logits, Address out) {
+  const Format f = format_of(format);
+  Linear head{at<float>(x), stride, rows, columns, 1, {}};
+  head.segments[0] = {f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), vocabulary, nullptr, at<float>(logits), kScoredLogits};
+  nb::gil_scoped_release release;
+  machine.score(head, at<int64_t>(targets), at<float>(out));
+}
+
+Matrices matrices_of(int format, Address panels, int columns) {
+  const Format f = format_of(format);
+  return {f, at<const uint8_t*>(panels), layout_of(f).panel_bytes(columns)};
+}
+
+// Formats and addresses of the panels' addresses: of gate, up and down.
+void experts(Machine& machine, Address x, int rows, int columns, int hidden, int count, int pairs, const std::array<int, 3>& formats,
+             const std::array<Address, 3>& panels, Address pair_rows, Address counts, Address weights, Address out) {
+  perform(machine, Experts{at<float>(x), rows, columns, hidden, count, pairs, matrices_of(formats[0], panels[0], columns),
+                           matrices_of(formats[1], panels[1], columns), matrices_of(formats[2], panels[2], hidden), at<int64_t>(pair_rows),
+                           at<int64_t>(counts), at<float>(weights), at<float>(out)});
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -87,6 +111,7 @@ NB_MODULE(_native, m) {
   m.attr("sample_row_bytes") = sizeof(SampleRow);
   m.def("panel_bytes", [](int format, int columns) { return layout_of(format_of(format)).panel_bytes(columns); });
   m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
+  m.attr("scored_logits") = kScoredLogits;
   m.attr("layout_version") = kLayoutVersion;
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")
@@ -107,6 +132,7 @@ NB_MODULE(_native, m) {
              nb::gil_scoped_release release;
              machine.logsumexp(at<float>(logits), stride, rows, vocabulary, at<double>(out));
            })
+      .def("score", &score)
       .def("pack", &pack)
       .def("embed", &embed)
       .def("linear", &linear)
@@ -122,6 +148,17 @@ NB_MODULE(_native, m) {
            [](Machine& machine, Address a, Address b, Address out, int64_t count) {
              perform(machine, Add{at<float>(a), at<float>(b), at<float>(out), count});
            })
+      .def("add_gated",
+           [](Machine& machine, Address a, Address b, Address scores, Address out, int rows, int columns) {
+             perform(machine, AddGated{at<float>(a), at<float>(b), at<float>(scores), at<float>(out), rows, columns});
+           })
+      .def("route",
+           [](Machine& machine, Address logits, int rows, int experts, int top_k, bool renormalize, Address chosen, Address ranked,
+              Address pair_rows, Address weights, Address counts) {
+             perform(machine, Route{at<float>(logits), rows, experts, top_k, renormalize, at<int32_t>(chosen), at<float>(ranked),
+                                    at<int64_t>(pair_rows), at<float>(weights), at<int64_t>(counts)});
+           })
+      .def("experts", &experts)
       .def("swiglu",
            [](Machine& machine, Address gate, Address up, int64_t stride, Address out, int rows, int columns) {
              perform(machine, SwiGLU{at<float>(gate), at<float>(up), stride, at<float>(out), rows, columns});

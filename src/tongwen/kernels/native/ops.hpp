@@ -92,6 +92,42 @@ struct Add {
   int64_t count;
 };
 
+// out = a + sigmoid(score) * b, one score a row
+struct AddGated {
+  const float *a, *b, *scores;
+  float* out;
+  int rows, columns;
+};
+
+// Which rows each expert works on (`kernels/moe.py`): pairs of a row and an expert, by expert.
+struct Route {
+  const float* logits;
+  int rows, experts, top_k;
+  bool renormalize;
+  int32_t* chosen;  // [rows, top_k]: the experts of each row, the most probable first
+  float* ranked;    // their probabilities
+  int64_t* pair_rows;
+  float* weights;
+  int64_t* counts;  // pairs of each expert
+};
+
+// One matrix of each of several experts.
+struct Matrices {
+  Format format;
+  const uint8_t* const* panels;
+  size_t panel_bytes;
+};
+
+// out[row] = sum over its pairs, experts ascending, of weight * down(silu(gate(x)) * up(x))
+struct Experts {
+  const float* x;
+  int rows, columns, hidden, count, pairs;
+  Matrices gate, up, down;  // gate and up share one form of `x`
+  const int64_t *pair_rows, *counts;
+  const float* weights;
+  float* out;
+};
+
 // out = silu(gate) * up
 struct SwiGLU {
   const float *gate, *up;
@@ -138,11 +174,21 @@ struct Attention {
 
 constexpr int kSpan = 256;  // logits whose largest is kept
 
-// What one pass over a row of logits finds.
+// What one pass over a row of logits finds, or has found so far.
 struct Statistics {
-  float largest;
-  double sum;  // of exp(scale * (x - largest))
-  bool is_finite;
+  float largest = -3.40282347e38f;
+  double sum = 0;  // of exp(scale * (x - largest))
+  bool is_finite = true;
+};
+
+constexpr int kScoredLogits = 16 * kSpan;  // of a row, that are there at a time
+
+// Log-probabilities of one target a row.
+struct Score {
+  Linear head;  // one segment; its `out` holds [rows, kScoredLogits]
+  const int64_t* targets;
+  Statistics* found;  // of each row
+  double* chosen;     // each target's logit
 };
 
 // The kernels of one instruction set.
@@ -153,11 +199,15 @@ struct Kernels {
   void (*linear)(const Linear&, Team&);
   void (*dense)(const Dense&, Team&);
   void (*add)(const Add&, Team&);
+  void (*add_gated)(const AddGated&, Team&);
+  void (*experts)(const Experts&, Team&);
   void (*swiglu)(const SwiGLU&, Team&);
   void (*mlp)(const MLP&, Team&);
   void (*rope)(const Rope&, Team&);
   void (*attention)(const Attention&, Team&);
-  // One row, by one thread: `maxima` gets the largest of each span.
+  void (*score)(const Score&, Team&);
+  // Goes on from `out` with more of a row, by one thread; whole spans but for the row's last.
+  // `maxima` gets the largest of each.
   void (*statistics)(const float* logits, int count, float scale, float* maxima, Statistics* out);
 };
 

@@ -12,6 +12,7 @@
 
 #include "pack.hpp"
 #include "probe.hpp"
+#include "routing.hpp"
 
 namespace tongwen {
 namespace {
@@ -74,6 +75,9 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Linear& op) { kernels.linear(op, team); }
     void operator()(const Dense& op) { kernels.dense(op, team); }
     void operator()(const Add& op) { kernels.add(op, team); }
+    void operator()(const AddGated& op) { kernels.add_gated(op, team); }
+    void operator()(const Route& op) { route(op, team); }
+    void operator()(const Experts& op) { kernels.experts(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
     void operator()(const MLP& op) { kernels.mlp(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }
@@ -85,6 +89,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
   if (const MLP* mlp = std::get_if<MLP>(&operation)) pool_.reserve(scratch_rows(*mlp), mlp->columns + mlp->ffn);
+  if (const Experts* experts = std::get_if<Experts>(&operation)) pool_.reserve(experts->pairs, experts->columns + experts->hidden);
 }
 
 void Machine::record() {
@@ -134,6 +139,16 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
 double Machine::peak_int8_ops() {
   std::lock_guard<std::mutex> lock(busy_);
   return tongwen::peak_int8_ops(kernels_.name, pool_);
+}
+
+void Machine::score(Linear head, const int64_t* targets, float* out) {
+  std::lock_guard<std::mutex> lock(busy_);
+  std::vector<Statistics> found(head.rows);
+  std::vector<double> chosen(head.rows);
+  const Score op{head, targets, found.data(), chosen.data()};
+  pool_.reserve(head.rows, head.columns);
+  pool_.run([&](Team& team) { kernels_.score(op, team); });
+  for (int row = 0; row < head.rows; ++row) out[row] = static_cast<float>(chosen[row] - tongwen::logsumexp(found[row]));
 }
 
 void Machine::pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels) {

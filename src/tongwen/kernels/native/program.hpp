@@ -12,7 +12,7 @@
 
 namespace tongwen {
 
-using Operation = std::variant<Embed, Norm, Linear, Dense, Add, SwiGLU, MLP, Rope, Attention>;
+using Operation = std::variant<Embed, Norm, Linear, Dense, Add, AddGated, Route, Experts, SwiGLU, MLP, Rope, Attention>;
 struct Program {
   std::vector<Operation> operations;
 };
@@ -32,6 +32,8 @@ class Machine {
   void sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen);
   void logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out);
   double peak_int8_ops();  // see `probe.hpp`
+  // Natural-log probability of each row's target; NaN where its logits are not finite.
+  void score(Linear head, const int64_t* targets, float* out);
   void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);
 
   // What this thread performs from now on is noted down; others go on unnoted.

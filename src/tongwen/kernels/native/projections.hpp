@@ -97,9 +97,7 @@ void linear(const Linear& op, Team& team) {
 // What down reads of one panel of gate and up, both `stride` apart, for rows from `first` on.
 void store_gated(const float* gate, const float* up, int64_t stride, const Activations& hidden, int panel, int first, int rows, float* sums) {
   const int column = panel * kPanelRows, count = smaller(kPanelRows, hidden.columns - column);
-  for (int m = 0; m < rows; ++m)
-    for (int i = 0; i < count; i += kLanes)
-      Simd::storef(sums + m * kPanelRows + i, gated(Simd::loadf(gate + m * stride + i), Simd::loadf(up + m * stride + i)));
+  for (int m = 0; m < rows; ++m) gate_values(gate + m * stride, up + m * stride, count, sums + m * kPanelRows);
   store_rows(sums, kPanelRows, hidden, first, first + rows, column / kGroup, (column + count) / kGroup);
 }
 

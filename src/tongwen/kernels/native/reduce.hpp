@@ -15,13 +15,12 @@ TW_INLINE float exponentials(const float* x, float largest, float scale) {
   return Simd::sum(sum);
 }
 
-// The running sum is kept relative to the running maximum, in double: spans are added in their order.
+// The running sum is kept relative to the running maximum, in double: spans are added in their order,
+// so that where a row is cut between two of them does not show.
 void statistics(const float* logits, int count, float scale, float* maxima, Statistics* out) {
   constexpr int kTop = 0x7f7fffff;  // the bits of the largest finite float
   alignas(64) float rest[kSpan];
-  float largest = -kLargestFloat;
-  double sum = 0;
-  bool is_finite = true;
+  auto [largest, sum, is_finite] = *out;
   for (int first = 0; first < count; first += kSpan) {
     const int here = smaller(kSpan, count - first);
     const float* x = logits + first;

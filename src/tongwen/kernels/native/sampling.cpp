@@ -259,6 +259,10 @@ double logsumexp(const Kernels& kernels, const float* logits, int vocabulary) {
   std::vector<float> maxima((static_cast<size_t>(vocabulary) + kSpan - 1) / kSpan);
   Statistics found;
   kernels.statistics(logits, vocabulary, 1.f, maxima.data(), &found);
+  return logsumexp(found);
+}
+
+double logsumexp(const Statistics& found) {
   return found.is_finite ? found.largest + std::log(found.sum) : std::numeric_limits<double>::quiet_NaN();
 }
 

@@ -32,5 +32,6 @@ Sampled choose(const Kernels& kernels, const SampleRow& row, float* logits, int 
 
 // Logarithm of the sum of a row's exponentials; NaN where the row is not finite.
 double logsumexp(const Kernels& kernels, const float* logits, int vocabulary);
+double logsumexp(const Statistics& found);
 
 }  // namespace tongwen

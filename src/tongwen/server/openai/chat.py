@@ -99,7 +99,7 @@ class ChatRequest(SamplingWire):
                 "`continue_final_message` and `add_generation_prompt` exclude each other",
             )
         return served.ask_chat(
-            self.messages,
+            [_as_system(message) for message in self.messages],
             self._params(),
             tools=self.tools or (),
             tool_choice=self._choice(),
@@ -122,6 +122,11 @@ class ChatRequest(SamplingWire):
             max_tokens=self.max_tokens if wanted is None else wanted,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
         )
+
+
+def _as_system(message: dict[str, Any]) -> dict[str, Any]:
+    """A message in which OpenAI's newer word for `system` is the word that formats know."""
+    return {**message, "role": "system"} if message.get("role") == "developer" else message
 
 
 @router.post("/v1/chat/completions")

@@ -4,16 +4,24 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from tongwen.server.anthropic.models import anthropic_model, anthropic_models
 from tongwen.server.config import ModelEntry
 from tongwen.server.service import Service, service_of
+
+_ANTHROPIC = "anthropic-version"
 
 router = APIRouter(tags=["OpenAI"])
 
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """The models that can be asked, under every name that they have."""
+    """The models that can be asked, under every name that they have.
+
+    Anthropic's clients ask at the same path and say so in the request's head.
+    """
     service = service_of(request)
+    if _ANTHROPIC in request.headers:
+        return anthropic_models(service, request.query_params)
     data = [
         _model(service, entry, name) for entry in service.pool.entries() for name in entry.names
     ]
@@ -24,7 +32,8 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
     """One of them."""
     service = service_of(request)
-    return _model(service, service.pool.entry(name), name)
+    write = anthropic_model if _ANTHROPIC in request.headers else _model
+    return write(service, service.pool.entry(name), name)
 
 
 def _model(service: Service, entry: ModelEntry, name: str) -> dict[str, Any]:

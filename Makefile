@@ -14,11 +14,11 @@ NATIVE := CMakeLists.txt $(wildcard src/tongwen/kernels/native/*.?pp)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test sanitize neon check bench gpu docs wheel clean
+.PHONY: help run test sanitize neon check bench ecosystem gpu docs wheel clean
 
 help:  ## Print this
 	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | \
-		awk -F '\t' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+		awk -F '\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=DIR the environment (now $(VENV))"
 
@@ -55,6 +55,9 @@ check: $(VENV)/dev.stamp  ## Lint, format, types, floors; print the size of func
 
 bench: $(VENV)/dev.stamp  ## Run every benchmark on this machine, keep it idle meanwhile; print tables
 	@$(RUN) benchmarks/run_all.py $(ARGS)
+
+ecosystem: $(VENV)/dev.stamp  ## Ask the server with other people's clients, installed afresh; print a table
+	@$(RUN) benchmarks/ecosystem.py $(ARGS)
 
 gpu: $(VENV)/dev.stamp  ## Run the tests that need an accelerator, then the benchmarks on it
 	@$(RUN) tools/find_accelerator.py

@@ -6,7 +6,8 @@ import sys
 from talk import CROWD, CROWD_OUTPUT, CROWD_PROMPT, answer, quiet_stdout
 
 from tongwen import LLM
-from tongwen.engine.bench import Load, bytes_per_token, decode, operations, prefill, serve
+from tongwen.engine.bench import bytes_per_token, decode, operations, prefill, serve
+from tongwen.engine.traffic import Load
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
         "about": lambda: about,
         "decode": lambda: decode(llm, next(runs)),
         "prefill": lambda: prefill(llm, next(runs)),
-        "crowd": lambda: serve(llm, load, next(runs)),
+        "crowd": lambda: serve(llm, load, next(runs)).tokens_per_s,
     }
     answer(works, out)
 

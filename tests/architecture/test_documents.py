@@ -6,21 +6,34 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tongwen.server.running import running_servers
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RESULTS = ROOT / "benchmarks" / "results"
 MODEL = "qwen2.5-coder:0.5b"
+CARD = "Qwen2-7B-Instruct"  # what the model card's example asks for
+ADDRESS = "http://localhost:8000"
+"""Where clients on the pages look for a server."""
+
+LINK = r"(?:\]\(|src=\")([^)#\s\"]+)"
+"""The target of a Markdown link or picture, or of a picture in HTML."""
+
+NOT_SERVED = "# not run by the tests: serves until Ctrl-C"
 
 NOT_RUN = {
     "CONTRIBUTING.md": ["# not run by the tests: works on the clone itself"],
-    "README.md": ["# not run by the tests: installs into the clone"],
-    "README.zh.md": ["# not run by the tests: installs into the clone"],
+    "README.md": ["# not run by the tests: installs into the clone", NOT_SERVED],
+    "README.zh.md": ["# not run by the tests: installs into the clone", NOT_SERVED],
+    "docs/guides/serve.md": [NOT_SERVED, NOT_SERVED],
     "docs/index.md": ["# not run here: installs into the clone"],
 }
 """Shell blocks that tell the reader in their first line that no test runs them: all of them."""
@@ -73,8 +86,13 @@ def pages_with(*languages: str) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def home(real_gguf: Path, real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the real model that a command may spoil: links to the files of the true one."""
-    own, folder = tmp_path_factory.mktemp("home"), real_gguf.parent
+    """A store with the real model that a command may spoil."""
+    return linked_home(real_gguf, real_home, tmp_path_factory.mktemp("home"))
+
+
+def linked_home(real_gguf: Path, real_home: Path, own: Path) -> Path:
+    """A store whose files are links to those of the true one."""
+    folder = real_gguf.parent
     digest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"][0][
         "sha256"
     ]
@@ -92,16 +110,58 @@ def link(path: Path, target: Path) -> None:
         shutil.copy2(path, target)
 
 
-def run(command: list[str], home: Path, cwd: Path, said: str = "") -> None:
-    environ = {
+def environ_of(home: Path) -> dict[str, str]:
+    """What a reader's shell has, and the store."""
+    return {
         **os.environ,
         "TONGWEN_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": str(min(2, os.cpu_count() or 1)),
     }
+
+
+@pytest.fixture(scope="module")
+def server(
+    real_gguf: Path, real_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The server that the pages' clients ask, on a port that is free; in a store of its own."""
+    home = linked_home(real_gguf, real_home, tmp_path_factory.mktemp("served"))
+    command = ["tongwen", "serve", MODEL, "--port", "0", "--context", "4096"]
+    command += ["--served-model-name", MODEL, "--served-model-name", CARD]
+    with (home / "log").open("w") as log:
+        environ = environ_of(home)
+        started = subprocess.Popen(
+            [sys.executable, "-m", *command], env=environ, stdout=log, stderr=log
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not (found := running_servers(home)) or not is_ready(found[0].url):
+                assert started.poll() is None, (home / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            yield found[0].url
+        finally:
+            started.terminate()
+            started.wait(60)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def addressed(text: str, request: pytest.FixtureRequest) -> str:
+    """A program that asks the tests' server where the page names one."""
+    return text.replace(ADDRESS, request.getfixturevalue("server")) if ADDRESS in text else text
+
+
+def run(command: list[str], home: Path, cwd: Path, said: str = "") -> None:
     done = subprocess.run(
         command,
-        env=environ,
+        env=environ_of(home),
         cwd=cwd,
         input=said,
         capture_output=True,
@@ -117,18 +177,20 @@ def run(command: list[str], home: Path, cwd: Path, said: str = "") -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("python"), ids=name)
 def test_the_python_blocks_of_a_page_run_as_one_program(
-    page: Path, home: Path, tmp_path: Path
+    page: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     program = "\n".join(block.text for block in blocks(page) if block.language == "python")
-    run([sys.executable, "-c", program], home, tmp_path)
+    run([sys.executable, "-c", addressed(program, request)], home, tmp_path)
 
 
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("bash", "console"), ids=name)
-def test_the_shell_blocks_of_a_page_run(page: Path, home: Path, tmp_path: Path) -> None:
+def test_the_shell_blocks_of_a_page_run(
+    page: Path, home: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     script = "\n".join(block.commands for block in shell_blocks(page) if block.is_run)
-    run(["bash", "-euo", "pipefail", "-c", script], home, tmp_path)
+    run(["bash", "-euo", "pipefail", "-c", addressed(script, request)], home, tmp_path)
 
 
 @pytest.mark.real
@@ -165,7 +227,7 @@ def test_every_link_to_a_file_leads_to_one() -> None:
     dead = [
         f"{name(page)}: {target}"
         for page in PAGES
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        for target in re.findall(LINK, page.read_text(encoding="utf-8"))
         if not re.match(r"https?:", target) and not (page.parent / target).exists()
     ]
     assert dead == []

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from tests.invariants.watched import DENSE, save_random
 
-from tongwen.engine.bench import Load, bytes_per_token, measure, measure_serving, operations
+from tongwen.engine.bench import bytes_per_token, measure, measure_serving, operations, serve
 from tongwen.engine.llm import LLM
+from tongwen.engine.traffic import Goals, Load
 from tongwen.errors import RequestError
 from tongwen.kernels.machine import machine
 from tongwen.model.account import forward_flops
@@ -27,10 +28,34 @@ def llm(tiny: Path) -> LLM:
 def test_serving_counts_the_tokens_of_all_requests(llm: LLM) -> None:
     speed = measure_serving(llm, LOAD, repeats=2)
     assert (speed.work, speed.tokens, speed.repeats) == ("serve", 15, 2)
-    assert (speed.requests, speed.prompt_tokens, speed.completion_tokens) == (3, 40, 5)
+    assert speed.load == LOAD
     assert speed.tokens_per_s > 0
-    assert 0 < speed.ttft_p50_ms <= speed.ttft_p99_ms < 1e3 * 15 / speed.tokens_per_s * 10
+    waits = speed.latencies
+    assert 0 < waits.ttft_p50_ms <= waits.ttft_p99_ms < 1e3 * 15 / speed.tokens_per_s * 10
+    assert waits.tpot_p50_ms is not None
+    assert waits.tpot_p99_ms is not None
+    assert 0 < waits.tpot_p50_ms <= waits.tpot_p99_ms < 1e3
+    assert waits.goodput_share is waits.goodput_per_s is None
     assert speed.numerics == llm.plan.numerics
+
+
+def test_requests_are_served_when_they_arrive_and_not_before(llm: LLM) -> None:
+    load = Load(requests=6, prompt_tokens=10, completion_tokens=4, rate=20.0)
+    run = serve(llm, load, run=1)
+    assert [timing.due_s for timing in run.timings] == load.arrivals_s(1)
+    for timing in run.timings:
+        assert timing.due_s < timing.first_s <= timing.last_s
+        assert timing.tokens == 4
+    assert run.elapsed_s > load.arrivals_s(1)[-1]
+    assert not llm.engine.has_requests
+
+
+def test_goals_that_all_or_none_meet(llm: LLM) -> None:
+    easy = measure_serving(llm, LOAD, 1, Goals(slo_ttft_ms=1e6, slo_tpot_ms=1e6)).latencies
+    hard = measure_serving(llm, LOAD, 1, Goals(slo_ttft_ms=1e-6)).latencies
+    assert (easy.goodput_share, hard.goodput_share, hard.goodput_per_s) == (1, 0, 0)
+    assert easy.goodput_per_s is not None
+    assert easy.goodput_per_s > 0
 
 
 def test_a_load_asks_for_the_whole_blocks_that_its_requests_take(llm: LLM) -> None:

@@ -250,6 +250,13 @@ def test_eight_at_once_are_answered_as_one_alone_bit_for_bit(client: openai.Open
         ({"extra_body": {"colour": "red"}}, "unknown_parameter", "`colour`"),
         ({"reasoning_effort": "low"}, "unsupported_parameter", "`reasoning_effort`"),
         ({"temperature": -1}, "invalid_value", "`temperature`"),
+        ({"response_format": {"type": "regex"}}, "invalid_value", "`regex` is missing"),
+        (
+            {"response_format": {"type": "json_schema", "value": {}}},
+            "invalid_value",
+            "`json_schema` is missing",
+        ),
+        ({"response_format": {"type": "text", "value": "a"}}, "invalid_value", "of no use"),
         (
             {
                 "messages": [

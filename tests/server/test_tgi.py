@@ -1,17 +1,41 @@
 """TGI's dialect on the real model, asked with huggingface_hub's client."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
-from huggingface_hub import InferenceClient
+from huggingface_hub import (
+    ChatCompletionInputFunctionDefinition,
+    ChatCompletionInputFunctionName,
+    ChatCompletionInputJSONSchema,
+    ChatCompletionInputResponseFormatJSONSchema,
+    ChatCompletionInputTool,
+    ChatCompletionInputToolChoiceClass,
+    InferenceClient,
+)
+from huggingface_hub.errors import BadRequestError
 from tests.server.conftest import REAL
 
 pytestmark = pytest.mark.real
 
 PROMPT = "1, 2, 3, 4,"
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = ChatCompletionInputTool(
+    type="function",
+    function=ChatCompletionInputFunctionDefinition(
+        name="weather", description="Tell the weather in a city.", parameters=CITY
+    ),
+)
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "country": {"type": "string"}},
+    "required": ["city", "country"],
+    "additionalProperties": False,
+}
+Chat = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +47,18 @@ def http(served_url: str) -> Iterator[httpx2.Client]:
 @pytest.fixture(scope="module")
 def client(served_url: str) -> InferenceClient:
     return InferenceClient(f"{served_url}/generate")
+
+
+@pytest.fixture(scope="module")
+def chat(served_url: str) -> Chat:
+    """`chat_completion` of a question."""
+    client = InferenceClient(base_url=f"{served_url}/v1", api_key="none")
+
+    def ask(question: str, **more: Any) -> Any:
+        how = {"model": REAL, "max_tokens": 64, "temperature": 0, **more}
+        return client.chat_completion([{"role": "user", "content": question}], **how)
+
+    return ask
 
 
 def test_a_text_is_continued(client: InferenceClient) -> None:
@@ -119,11 +155,48 @@ def test_the_model_is_told(http: httpx2.Client) -> None:
     assert http.post("/", json={"inputs": "x"}).status_code == 405
 
 
-def test_the_hubs_client_chats_with_us(served_url: str) -> None:
-    client = InferenceClient(base_url=f"{served_url}/v1", api_key="none")
-    messages = [{"role": "user", "content": "What is 2+3? Answer with the number."}]
-    done = client.chat_completion(messages, model=REAL, max_tokens=8, temperature=0)
+def test_the_hubs_client_chats_with_us(chat: Chat) -> None:
+    done = chat("What is 2+3? Answer with the number.")
     assert "5" in (done.choices[0].message.content or "")
-    stream = client.chat_completion(messages, model=REAL, max_tokens=8, temperature=0, stream=True)
+    stream = chat("What is 2+3? Answer with the number.", stream=True)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     assert text == done.choices[0].message.content
+    told = list(chat("Say hi.", stream=True, stream_options={"include_usage": True}))[-1]
+    assert told.usage.completion_tokens > 0
+
+
+def test_the_hubs_client_has_tools_called(chat: Chat) -> None:
+    asked = "What is the weather in Paris? Use the tool."
+    named = ChatCompletionInputToolChoiceClass(ChatCompletionInputFunctionName("weather"))
+    for choice in ("auto", "required", named):
+        call = chat(asked, tools=[WEATHER], tool_choice=choice).choices[0].message.tool_calls[0]
+        assert call.function.name == "weather"
+        assert json.loads(call.function.arguments) == {"city": "Paris"}
+    parts = [
+        piece.function
+        for chunk in chat(asked, tools=[WEATHER], tool_choice="required", stream=True)
+        for piece in chunk.choices[0].delta.tool_calls or ()
+        if piece.index == 0
+    ]
+    assert parts[0].name == "weather"
+    assert json.loads("".join(part.arguments for part in parts)) == {"city": "Paris"}
+
+
+def test_the_hubs_client_holds_an_answer_to_a_form(chat: Chat) -> None:
+    form = ChatCompletionInputResponseFormatJSONSchema(
+        type="json_schema",
+        json_schema=ChatCompletionInputJSONSchema(name="place", schema=PLACE),
+    )
+    said = chat("Paris is the capital of France.", response_format=form)
+    assert set(json.loads(said.choices[0].message.content)) == {"city", "country"}
+    form = {"type": "json", "value": PLACE}  # as its own documentation writes it
+    again = chat("Paris is the capital of France.", response_format=form)
+    assert again.choices == said.choices
+    form = {"type": "regex", "value": "[0-9]{4}"}
+    said = chat("In which year did Paris hold the Olympics?", response_format=form)
+    assert re.fullmatch("[0-9]{4}", said.choices[0].message.content)
+
+
+def test_the_hubs_client_reads_our_errors(chat: Chat) -> None:
+    with pytest.raises(BadRequestError, match="temperature"):
+        chat("Hi", temperature=-1)

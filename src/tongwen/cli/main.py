@@ -30,10 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("tongwen.cli.list", "Print the models on this machine, or all names."),
     "show": ("tongwen.cli.show", "Print what is known of a model."),
     "rm": ("tongwen.cli.rm", "Delete models."),
-    "ps": (
-        "tongwen.cli.ps",
-        "Print the servers of this machine and the models in their memory.",
-    ),
+    "ps": ("tongwen.cli.ps", "Print running servers and the models in their memory."),
     "stop": ("tongwen.cli.stop", "End a server; requests that it is answering are finished first."),
     "bench": ("tongwen.cli.bench", "Measure how fast a model runs here."),
     "env": ("tongwen.cli.env", "Print what a bug report needs."),

@@ -14,7 +14,7 @@ from tongwen.server.running import Running, running_servers
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each server.")
 def command(as_json: bool) -> None:
-    """Print the servers of this machine and the models in their memory."""
+    """Print running servers and the models in their memory."""
     found = [_describe(running) for running in running_servers(open_store().home)]
     if as_json:
         for one in found:

@@ -2,18 +2,20 @@
 
 import contextlib
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tongwen.checkpoint.manifest import LocalModel
 from tongwen.checkpoint.store import Store
-from tongwen.cli.choose import Wish, choose
+from tongwen.cli.choose import Wish, choose, runnable_name
 from tongwen.cli.names import SOURCES, complete_model, open_store
-from tongwen.cli.remote import Remote, find_remote
+from tongwen.cli.remote import Remote, find_remote, key_of, turns_of
 from tongwen.cli.sampling import sampling_options, settings_of
 from tongwen.cli.terminal import print_json, say
 from tongwen.engine.params import params_from
@@ -22,6 +24,8 @@ from tongwen.errors import RequestError
 WEIGHTS = ("auto", "file", "float32", "bf16", "int8", "int4")
 
 _SAYS_WAITING_AFTER_S = 2.0
+_OF_HERE = ("context", "weights", "device", "source")
+"""Options that say how a model is brought into the memory of this machine."""
 
 
 @click.command(
@@ -46,6 +50,14 @@ _SAYS_WAITING_AFTER_S = 2.0
     help="Fetch from here only; `index` also agrees to the model it has of the same architecture.",
 )
 @click.option("--yes", "-y", is_flag=True, help="Agree to what would be asked.")
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help="Ask MODEL there: anyone's OpenAI-compatible server, such as http://127.0.0.1:8000/v1.",
+)
+@click.option(
+    "--api-key-env", metavar="NAME", help="Environment variable that holds the endpoint's key."
+)
 def command(
     model: str | None,
     prompt: tuple[str, ...],
@@ -57,13 +69,19 @@ def command(
 
     MODEL is a name (`tongwen list --available`), a hub's Org/Repo, a directory or a .gguf file;
     without one, the model that was used last.  Without PROMPT, and with nothing on stdin, a
-    conversation begins.
+    conversation begins.  A single PROMPT is answered by a server of this machine that has the model
+    in memory, if one runs (`tongwen ps`).
     """
     settings = settings_of(options)
     params_from(settings)  # refuses what is out of range
     text = _text(prompt)
     if as_json and text is None:
         raise click.UsageError("`--json` needs a PROMPT, as an argument or on stdin")
+    if options["endpoint"] is not None:
+        _ask_remote(_anyones(model, text), text or "", settings, options, as_json=as_json)
+        return
+    if options["api_key_env"] is not None:
+        raise click.UsageError("`--api-key-env` goes with `--endpoint`")
     wish = Wish(
         model=model,
         source=options["source"],
@@ -110,8 +128,23 @@ def _remote(store: Store, local: LocalModel, options: dict[str, Any]) -> Remote 
     plain = options["weights"] == "auto" and options["device"] == "auto"
     if not plain or options["context"] is not None or options["chat"] is not None:
         return None
-    remote = find_remote(store.home, local.name)
-    return remote if remote is not None and remote.is_chat else None
+    return find_remote(store.home, runnable_name(local))
+
+
+def _anyones(model: str | None, text: str | None) -> Remote:
+    """The model of an endpoint that was named."""
+    context = click.get_current_context()
+    options = context.params
+    if model is None or text is None:
+        raise click.UsageError("`--endpoint` needs a MODEL and a PROMPT")
+    for name in _OF_HERE:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"`--{name}` is for models of this machine, not of an endpoint")
+    if options["chat"] is False and options["system"] is not None:
+        raise click.UsageError("`--system` is part of a conversation: it excludes `--no-chat`")
+    key = key_of(os.environ, options["api_key_env"])
+    speaks_ids = None if options["as_json"] else False  # nobody reads them elsewhere
+    return Remote(options["endpoint"], model, key, speaks_ids)
 
 
 def _ask_remote(
@@ -122,9 +155,10 @@ def _ask_remote(
     from tongwen.cli.render import sink_for
 
     if options["verbose"]:
-        say(f"{remote.running.url} has {remote.name} in memory and answers")
+        say(f"{remote.url} has {remote.name} and answers")
     sink = None if as_json else sink_for(Console(highlight=False), shows_marks=True)
-    answer = remote.answer(text, options["system"], params_from(settings), sink)
+    prompt = text if options["chat"] is False else turns_of(text, options["system"])
+    answer = remote.answer(prompt, params_from(settings), sink)
     if as_json:
         print_json(answer)
     if answer["finish_reason"] == "length":

@@ -1,10 +1,17 @@
 """What whoever asks a model sees of it, wherever it runs."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tongwen.engine.params import SamplingParams
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_AT_ONCE = 64
+"""Prompts that one call has in the works together."""
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]]
 """A text, token ids, or a conversation as OpenAI's `messages`."""
@@ -26,9 +33,11 @@ class Reply:
     logprobs: list[float] | None
     """Of each, where `SamplingParams.logprobs` asked for them."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    """Of all completions of the prompt together, as the endpoint counts."""
+    prompt_tokens: int | None
+    """`None`: the endpoint does not count."""
+
+    completion_tokens: int | None
+    """Of all completions of the prompt together; `None`: the endpoint does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +91,26 @@ class Client(Protocol):
 
 def is_conversation(prompt: Prompt) -> bool:
     """Whether a prompt is a list of messages."""
-    return not isinstance(prompt, str) and bool(prompt) and isinstance(prompt[0], Mapping)
+    return not isinstance(prompt, str) and len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+async def together(
+    work: Callable[[Item], Awaitable[Result]], items: Sequence[Item]
+) -> list[Result]:
+    """The results for all items, in order, `MOST_AT_ONCE` in the works.
+
+    Where one fails, the others are cancelled.
+    """
+    places = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def one(item: Item) -> Result:
+        async with places:
+            return await work(item)
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,40 +2,29 @@
 
 import asyncio
 import contextlib
+import email.utils
+import ipaddress
 import itertools
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, cast
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import httpx2
 
-from tongwen.client.client import Part, Prompt, Reply, is_conversation
-from tongwen.engine.constraint import Choice, JsonObject, JsonSchema, Lark, Regex
+from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
+from tongwen.client.wire import Gathered, message_of, reply_of, wire_params
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import BusyError, ModelNotFoundError, RequestError, SourceError, TongwenError
 
+Result = TypeVar("Result")
+
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "max_tokens",
-    "min_tokens",
-    "ignore_eos",
-    "n",
-    "best_of",
-    "prompt_logprobs",
-    "echo",
-    "loop_guard",
-)
-_LISTS = ("stop_token_ids", "allowed_token_ids", "language_guard")
+_STRANGE = (LookupError, TypeError, ValueError, AttributeError)
+_EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,20 +41,36 @@ class Retries:
     """No wait is longer; an endpoint that asks for more is given up."""
 
 
+class _PassingError(Exception):
+    """What may pass.
+
+    Args:
+        error: What is raised where it does not.
+        stated: The `Retry-After` that came with it.
+    """
+
+    def __init__(self, error: TongwenError, stated: str | None = None) -> None:
+        super().__init__(error.message)
+        self.error, self.stated = error, stated
+
+
 class HttpClient:
     """Asks a model over HTTP.
 
-    What may pass (429, 500, 502 to 504, no connection) is tried again, what is refused is not.  A
-    stream is tried again only until its first piece.
+    What may pass (429, 500, 502 to 504, no connection) is tried again, what is refused is not, nor
+    an answer that is no JSON.  A stream is tried again only until its first event.
 
     Args:
         endpoint: `http://127.0.0.1:8000` or `https://example.org/v1`.
         model: What it is called there.
-        api_key: Sent as `Authorization: Bearer`.
+        api_key: Sent as `Authorization: Bearer`; no message holds it.
         wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
+
+    Raises:
+        RequestError: `endpoint` is none, or `api_key` cannot be sent.
     """
 
     def __init__(
@@ -79,14 +84,15 @@ class HttpClient:
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.endpoint, self._model = _base(endpoint), model
+        self.endpoint, self._model, self._api_key = base_of(endpoint), model, api_key
         self._more = {"return_token_ids": True} if wants_token_ids else {}
         self._retries = retries or Retries()
         self._http = httpx2.AsyncClient(
-            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
-            timeout=httpx2.Timeout(timeout_s, connect=10.0),
+            headers={"Content-Type": "application/json", **bearer(api_key)},
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             transport=transport,
+            trust_env=not _is_loopback(self.endpoint),  # proxies of the environment are for others
         )
 
     @property
@@ -101,15 +107,20 @@ class HttpClient:
             RequestError: The endpoint refuses it.
             ModelNotFoundError: It has no such model.
             BusyError: It was busy, also after the retries.
-            SourceError: It does not answer, or not in OpenAI's dialect.
+            SourceError: It does not answer, or not in OpenAI's dialect, or with fewer completions.
         """
         path, body = self._body(prompt, params)
-        answer = await self._post(path, body)
+        answer = await self._sent("POST", path, body)
         try:
             usage = answer.get("usage") or {}
-            return [_reply(choice, usage) for choice in answer["choices"]]
-        except (KeyError, TypeError, AttributeError) as error:
+            found = [reply_of(each, usage, echoes=params.echo) for each in answer["choices"]]
+        except _STRANGE as error:
             raise self._strange(answer) from error
+        if len(found) != params.n:
+            raise SourceError(
+                f"`{self.endpoint}` gives {len(found)} completions, asked for {params.n}"
+            )
+        return found
 
     async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[Part, None]:
         """One completion, piece by piece.
@@ -117,105 +128,133 @@ class HttpClient:
         Raises:
             TongwenError: As `ask`; or the stream holds an error, or breaks off.
         """
+        if params.num_samples > 1:
+            raise RequestError(f"`n` is {params.num_samples}, but one completion can be streamed")
         path, body = self._body(prompt, params)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        text, reason, usage, ids = "", "", dict[str, Any](), list[int]()
+        whole = Gathered()
         async with contextlib.aclosing(self._events(path, body)) as events:
             async for chunk in events:
-                usage = chunk.get("usage") or usage
-                for choice in chunk.get("choices") or ():
-                    piece = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-                    reason = choice.get("finish_reason") or reason
-                    ids += choice.get("token_ids") or ()
-                    if piece:
-                        text += piece
-                        yield Part(piece)
-        if not reason:
-            raise SourceError(
-                f"the stream of `{self.endpoint}` broke off after {len(text)} characters"
-            )
-        whole = {"text": text, "finish_reason": reason, "token_ids": ids or None}
-        yield Part("", _reply(whole, usage))
+                try:
+                    piece = whole.add(chunk)
+                except _STRANGE as error:
+                    raise self._strange(chunk) from error
+                if piece:
+                    yield Part(piece)
+        if whole.reason is None:
+            raise self._broken_off(whole)
+        yield Part("", whole.reply())
 
     async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt, by an echoed completion.
 
+        The endpoint writes one token, for which the context must have room.
+
         Raises:
             TongwenError: As `ask`; or the endpoint echoes no log-probabilities.
         """
-        return list(await asyncio.gather(*map(self._score, prompts)))
+        return await together(self._score, prompts)
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The models of the endpoint, as `/v1/models` describes them.
+
+        Raises:
+            TongwenError: As `ask`.
+        """
+        answer = await self._sent("GET", "/models", None)
+        try:
+            return [dict(each) for each in answer["data"]]
+        except _STRANGE as error:
+            raise self._strange(answer) from error
 
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
 
     async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
-        given = prompt if isinstance(prompt, str) else list(prompt)
         wish = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
-        body = {"model": self.model, "prompt": given, **wish}
-        answer = await self._post("/completions", body)
+        body = {"model": self.model, "prompt": _plain(prompt), **wish}
+        answer = await self._sent("POST", "/completions", body)
         try:
-            found = answer["choices"][0]["logprobs"]["token_logprobs"]
+            found = list(answer["choices"][0]["logprobs"]["token_logprobs"])
             count = answer["usage"]["prompt_tokens"]
-            return list(found[:count])
-        except (KeyError, TypeError, IndexError) as error:
+        except _STRANGE as error:
             raise self._strange(answer) from error
+        if not found or found[0] is not None or len(found) < count:
+            raise SourceError(f"`{self.endpoint}` echoes no log-probabilities of a prompt")
+        return found[:count]
 
     # ---- one exchange
 
     def _body(self, prompt: Prompt, params: SamplingParams) -> tuple[str, dict[str, Any]]:
-        said = wire_params(params, is_chat=is_conversation(prompt))
-        body = {"model": self.model, **said, **self._more}
-        if is_conversation(prompt):
-            messages = [dict(cast(Mapping[str, Any], message)) for message in prompt]
-            return "/chat/completions", {**body, "messages": messages}
-        return "/completions", {
-            **body,
-            "prompt": prompt if isinstance(prompt, str) else list(cast(Sequence[int], prompt)),
-        }
+        is_chat = is_conversation(prompt)
+        body = {"model": self.model, **wire_params(params, is_chat=is_chat), **self._more}
+        if not is_chat:
+            return "/completions", {**body, "prompt": _plain(cast(str | Sequence[int], prompt))}
+        messages = [dict(each) for each in cast(Sequence[Mapping[str, Any]], prompt)]
+        if messages[-1].get("role") == "assistant":  # vLLM's words for going on with it
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return "/chat/completions", {**body, "messages": messages}
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _sent(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         """The answer to a body, after as many tries as it takes."""
+        data = None if body is None else _encoded(body)
+
+        async def once() -> dict[str, Any]:
+            try:
+                answer = await self._http.request(method, self.endpoint + path, content=data)
+            except httpx2.RequestError as fault:
+                raise self._silent(fault) from fault
+            if answer.status_code != 200:
+                raise self._refusal(answer.status_code, answer.content, answer.headers)
+            return self._read(answer.content, answer.headers)
+
+        return await self._tried(once)
+
+    async def _tried(self, once: Callable[[], Awaitable[Result]]) -> Result:
         for number in itertools.count():
             try:
-                response = await self._http.post(self.endpoint + path, json=body)
-                if response.status_code == 200:
-                    return self._read(response.content)
-                error = self._refusal(response.status_code, response.content)
-                if response.status_code not in _AGAIN:
-                    raise error
-                stated = response.headers.get("retry-after")
-            except httpx2.TransportError as fault:
-                error = self._silent(fault)
-                stated = None
-            await self._wait(number, stated, error)
+                return await once()
+            except _PassingError as fault:
+                await self._wait(number, fault)
         raise AssertionError("counting does not end")
 
     async def _events(
         self, path: str, body: Mapping[str, Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
         """The events of a stream, begun after as many tries as it takes."""
+        data = _encoded(body)
         for number in itertools.count():
             has_begun = False
             try:
-                async with self._http.stream("POST", self.endpoint + path, json=body) as response:
-                    if response.status_code == 200:
-                        async for line in response.aiter_lines():
-                            if line.startswith("data:") and (said := line[5:].strip()) != "[DONE]":
-                                has_begun = True
-                                yield self._read(said.encode())
-                        return
-                    error = self._refusal(response.status_code, await response.aread())
-                    if response.status_code not in _AGAIN:
-                        raise error
-                    stated = response.headers.get("retry-after")
-            except httpx2.TransportError as fault:
-                error, stated = self._silent(fault), None
+                async with contextlib.aclosing(self._events_once(path, data)) as events:
+                    async for found in events:
+                        has_begun = True
+                        yield found
+                return
+            except _PassingError as fault:
                 if has_begun:
-                    raise error from fault
-            await self._wait(number, stated, error)
+                    raise fault.error from fault
+                await self._wait(number, fault)
 
-    async def _wait(self, number: int, stated: str | None, error: TongwenError) -> None:
+    async def _events_once(self, path: str, data: bytes) -> AsyncGenerator[dict[str, Any], None]:
+        has_begun = False
+        try:
+            async with self._http.stream("POST", self.endpoint + path, content=data) as answer:
+                if answer.status_code != 200:
+                    raise self._refusal(answer.status_code, await answer.aread(), answer.headers)
+                if not answer.headers.get("content-type", _EVENTS).startswith(_EVENTS):
+                    raise self._strange(self._read(await answer.aread(), answer.headers))
+                async for line in _lines(answer.aiter_bytes()):
+                    if line.startswith(b"data:") and (said := line[5:].strip()) != b"[DONE]":
+                        has_begun = True
+                        yield self._read(said, answer.headers)
+        except httpx2.RequestError as fault:
+            raise self._silent(fault) from fault
+        if not has_begun:
+            raise _PassingError(self._broken_off(Gathered()))
+
+    async def _wait(self, number: int, fault: _PassingError) -> None:
         """Wait before the next try.
 
         Raises:
@@ -223,120 +262,140 @@ class HttpClient:
         """
         retries = self._retries
         doubled = retries.first_wait_s * 2**number * random.uniform(0.75, 1.25)
-        wait_s = min(doubled, retries.longest_wait_s)
-        if stated is not None and stated.isascii() and stated.isdigit():
-            wait_s = float(stated[:9])
+        wait_s = _stated_s(fault.stated)
+        if wait_s is None:
+            wait_s = min(doubled, retries.longest_wait_s)
         if number >= retries.most or wait_s > retries.longest_wait_s:
-            raise error
+            raise fault.error from fault
         await asyncio.sleep(wait_s)
 
-    def _read(self, data: bytes) -> dict[str, Any]:
+    def _read(self, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """An object of the endpoint's, which may be an error in spite of its status."""
         try:
             found = json.loads(data)
         except ValueError as error:
-            raise self._strange(data[:200]) from error
+            raise self._strange(data[:200].decode("utf-8", "replace")) from error
         if not isinstance(found, dict):
             raise self._strange(found)
-        if found.get("error"):
-            raise self._refusal(500, data)
+        if told := found.get("error"):
+            code = told.get("code") if isinstance(told, dict) else None
+            is_status = isinstance(code, int) and 400 <= code < 600
+            raise self._refusal(cast(int, code) if is_status else 500, data, headers)
         return found
 
-    def _refusal(self, status: int, data: bytes) -> TongwenError:
-        said = _message(data)
-        message = f"`{self.endpoint}` answers {status}: {said}"
+    def _refusal(self, status: int, data: bytes, headers: Mapping[str, str]) -> Exception:
+        """What is raised of an error: what may pass, or the error itself."""
+        message = f"`{self.endpoint}` answers {status}: {self._masked(message_of(data))}"
+        kind: type[TongwenError] = SourceError if status >= 500 else RequestError
         if status == 404:
-            return ModelNotFoundError(message)
-        if status in (429, 503):
-            return BusyError(message)
-        return SourceError(message) if status >= 500 else RequestError(message)
+            kind = ModelNotFoundError
+        elif status in (429, 503):
+            kind = BusyError
+        error = kind(message)
+        return _PassingError(error, headers.get("retry-after")) if status in _AGAIN else error
 
-    def _silent(self, fault: Exception) -> SourceError:
+    def _silent(self, fault: Exception) -> _PassingError:
+        said = self._masked(str(fault)) or type(fault).__name__
+        is_absent = isinstance(fault, httpx2.ConnectError)
+        hint = "is the server running? `tongwen ps` lists those of this machine"
+        return _PassingError(
+            SourceError(
+                f"`{self.endpoint}` does not answer: {said}", hint=hint if is_absent else None
+            )
+        )
+
+    def _broken_off(self, whole: Gathered) -> SourceError:
         return SourceError(
-            f"`{self.endpoint}` does not answer: {fault or type(fault).__name__}",
-            hint="is the server running? `tongwen ps` lists those of this machine",
+            f"the stream of `{self.endpoint}` broke off after {len(whole.text)} characters"
         )
 
     def _strange(self, answer: object) -> SourceError:
-        return SourceError(
-            f"`{self.endpoint}` does not speak OpenAI's dialect: {str(answer)[:200]!r}"
-        )
+        said = self._masked(" ".join(str(answer).split()))[:200]
+        return SourceError(f"`{self.endpoint}` does not speak OpenAI's dialect: {said}")
+
+    def _masked(self, text: str) -> str:
+        """Text without the key, which an endpoint may repeat."""
+        return text.replace(self._api_key, "...") if self._api_key else text
 
 
-def wire_params(params: SamplingParams, *, is_chat: bool) -> dict[str, Any]:
-    """Parameters as OpenAI's and vLLM's bodies have them; what is not asked for is left out.
+def base_of(endpoint: str) -> str:
+    """Where `/chat/completions` is appended: below `/v1`, where no other path is given.
 
     Raises:
-        RequestError: The dialect cannot say one of them.
+        RequestError: It is no such address, or holds a password or a query.
     """
-    defaults = {field.name: field.default for field in fields(SamplingParams)}
-    asked = {name for name in defaults if getattr(params, name) not in (defaults[name], {}, ())}
-    body = {name: getattr(params, name) for name in _SAME_NAME if name in asked}
-    body |= {name: list(getattr(params, name)) for name in _LISTS if name in asked}
-    if params.stop_strings:
-        body["stop"] = list(params.stop_strings)
-    if params.logit_bias:
-        body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias.items()}
-    if params.logprobs is not None:
-        chat = {"logprobs": True, "top_logprobs": params.logprobs}
-        body |= chat if is_chat else {"logprobs": params.logprobs}
-    if params.constraint is not None:
-        body |= _form(params.constraint)
-    if unsaid := asked & {"typical_p", "bad_token_ids"}:
-        raise RequestError(f"`{min(unsaid)}` cannot be asked for over HTTP")
-    return body
-
-
-def _form(constraint: object) -> dict[str, Any]:
-    match constraint:
-        case JsonObject():
-            return {"response_format": {"type": "json_object"}}
-        case JsonSchema(schema):
-            given = {"name": "answer", "schema": schema, "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": given}}
-        case Regex(pattern):
-            return {"structured_outputs": {"regex": pattern}}
-        case Choice(options):
-            return {"structured_outputs": {"choice": list(options)}}
-        case Lark(grammar):
-            return {"structured_outputs": {"grammar": grammar}}
-    raise RequestError("tools are asked for by `tools`")
-
-
-def _reply(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
-    text = choice["text"] if "text" in choice else choice["message"].get("content")
-    return Reply(
-        text=text or "",
-        finish_reason=choice["finish_reason"],
-        token_ids=choice.get("token_ids"),
-        logprobs=_logprobs(choice.get("logprobs")),
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        completion_tokens=usage.get("completion_tokens", 0),
-    )
-
-
-def _logprobs(said: Mapping[str, Any] | None) -> list[float] | None:
-    if not said:
-        return None
-    if "content" in said:
-        return [entry["logprob"] for entry in said["content"] or ()]
-    return list(said["token_logprobs"])
-
-
-def _message(data: bytes) -> str:
-    """What an error's body says, in whatever shape."""
     try:
-        found = json.loads(data)
-    except ValueError:
-        return data[:200].decode("utf-8", "replace").strip() or "nothing"
-    error = found.get("error", found) if isinstance(found, dict) else found
-    return str(error.get("message", error) if isinstance(error, dict) else error)[:500]
-
-
-def _base(endpoint: str) -> str:
-    """Where `/chat/completions` is appended: below `/v1`, where no other path is given."""
-    url = httpx2.URL(endpoint)
-    if url.scheme not in ("http", "https") or not url.host:
+        url = httpx2.URL(endpoint)
+    except httpx2.InvalidURL as error:
+        raise RequestError("`endpoint` is no URL", hint="http://127.0.0.1:8000") from error
+    if url.userinfo:
+        raise RequestError("`endpoint` holds a password", hint="give it as the API key")
+    is_host = re.fullmatch(r"[^\s%]+", url.host) and 0 < (url.port or 80) < 65_536
+    if url.scheme not in ("http", "https") or not is_host:
         raise RequestError(f"`{endpoint}` is no endpoint", hint="http://127.0.0.1:8000")
+    if url.query or url.fragment:
+        raise RequestError(f"`{endpoint}` is no endpoint: it goes on after its path")
     base = str(url).rstrip("/")
-    return base if url.path.strip("/") else f"{base}/v1"
+    for path in ("/chat/completions", "/completions"):
+        base = base.removesuffix(path)
+    return base if httpx2.URL(base).path.strip("/") else f"{base}/v1"
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host = httpx2.URL(endpoint).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """The header that shows a key.
+
+    Raises:
+        RequestError: It cannot stand in a header.
+    """
+    if api_key is None:
+        return {}
+    if not re.fullmatch(r"[!-~]+", api_key):
+        raise RequestError("the API key is empty, or holds blanks or what is not ASCII")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def _plain(prompt: str | Sequence[int]) -> str | list[int]:
+    return prompt if isinstance(prompt, str) else [int(token) for token in prompt]
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """JSON; a lone surrogate is escaped, for the endpoint to refuse.
+
+    Raises:
+        RequestError: It holds what JSON has not.
+    """
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The lines of a body, ended by a line feed alone: text may hold every other break."""
+    rest = b""
+    async for part in parts:
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            yield line
+    if rest:
+        yield rest
+
+
+def _stated_s(stated: str | None) -> float | None:
+    """Seconds that a `Retry-After` asks for: a number, or a date; `None`: neither."""
+    if stated is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", stated):
+        return float(stated)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(stated).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, cast
 
-from tongwen.client.client import Part, Prompt, Reply, is_conversation
+from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
 from tongwen.engine.async_engine import AsyncEngine
 from tongwen.engine.completion import Completion, ranked
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import RequestError
+
+_LOOK = SamplingParams(max_tokens=0, prompt_logprobs=0)
 
 
 class LocalClient:
@@ -35,8 +37,10 @@ class LocalClient:
             TongwenError: It cannot be served.
         """
         done = await self._engine.complete(self._ids(prompt), params)
-        kept = done if params.best_of is None else ranked(done)[: params.n]
-        return [_reply(one, params) for one in kept]
+        written = sum(len(one.token_ids) for one in done)
+        chooses = params.best_of not in (None, params.n)
+        kept = ranked(done)[: params.n] if chooses else done
+        return [_reply(one, params, written) for one in kept]
 
     async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[Part, None]:
         """One completion, piece by piece.
@@ -50,7 +54,10 @@ class LocalClient:
             while pieces := await answers.news():
                 for piece in pieces:
                     done = piece.completion
-                    yield Part(piece.text, None if done is None else _reply(done, params))
+                    if done is not None:
+                        yield Part(piece.text, _reply(done, params, len(done.token_ids)))
+                    elif piece.text:
+                        yield Part(piece.text)
 
     async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt.
@@ -58,13 +65,16 @@ class LocalClient:
         Raises:
             TongwenError: One of them cannot be looked at.
         """
-        look = SamplingParams(max_tokens=0, prompt_logprobs=0)
-        asked = (self._engine.complete(self._ids(prompt), look) for prompt in prompts)
-        return [done[0].prompt_logprobs or [] for done in await asyncio.gather(*asked)]
+        return await together(self._score, prompts)
 
     async def close(self) -> None:
-        """End every request and the thread."""
+        """End every request and the thread; `llm` can be asked by others again."""
         await asyncio.to_thread(self._engine.close)
+
+    async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
+        done = await self._engine.complete(self._ids(prompt), _LOOK)
+        _refuse_unfinished(done[0])
+        return done[0].prompt_logprobs or []
 
     def _ids(self, prompt: Prompt) -> list[int]:
         if isinstance(prompt, str):
@@ -74,12 +84,20 @@ class LocalClient:
         return list(cast(Sequence[int], prompt))
 
 
-def _reply(done: Completion, params: SamplingParams) -> Reply:
+def _reply(done: Completion, params: SamplingParams, written: int) -> Reply:
+    _refuse_unfinished(done)
     return Reply(
         text=done.text,
         finish_reason=done.finish_reason,
         token_ids=done.token_ids,
         logprobs=None if params.logprobs is None else done.logprobs,
         prompt_tokens=len(done.prompt_token_ids),
-        completion_tokens=len(done.token_ids),
+        completion_tokens=written,
     )
+
+
+def _refuse_unfinished(done: Completion) -> None:
+    if done.finish_reason == "abort":
+        raise RequestError(
+            f"the client was closed after {len(done.token_ids)} tokens of a completion"
+        )

@@ -1,36 +1,32 @@
 """How fast a model runs here: decoding, reading a prompt, serving many at once."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median, quantiles
-from time import perf_counter
+from statistics import median
+from time import perf_counter, sleep
 
 import torch
 
 from tongwen.engine.completion import Completion
 from tongwen.engine.llm import LLM
 from tongwen.engine.params import SamplingParams
+from tongwen.engine.request import Request
+from tongwen.engine.traffic import (
+    Goals,
+    Latencies,
+    Load,
+    Run,
+    Timing,
+    latencies,
+    prompt_ids,
+    spread,
+)
 from tongwen.kernels.machine import Machine
 from tongwen.model.account import forward_flops
 
 DECODE_TOKENS, PREFILL_TOKENS, SHORT_PROMPT = 64, 512, 16
 _PROBE_BYTES = 256 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
-    """Requests that arrive at the same moment, each with a prompt of its own."""
-
-    requests: int = 32
-    prompt_tokens: int = 128
-    completion_tokens: int = 64
-    """Tokens that each completion gets, whatever it says."""
-
-    @property
-    def cache_tokens(self) -> int:
-        """Tokens of cache that hold all of them at once; blocks of 32 are not shared."""
-        each = -(-(self.prompt_tokens + self.completion_tokens) // 32) * 32
-        return self.requests * each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,13 +73,9 @@ class Speed:
 class ServeSpeed(Speed):
     """Many requests at once; `tokens_per_s` are output tokens over the time that all took."""
 
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    ttft_p50_ms: float
-    """Median time from arrival to the first token, over the requests of all repeats."""
-
-    ttft_p99_ms: float
+    load: Load
+    latencies: Latencies
+    """Over the requests of all repeats."""
 
 
 def measure(llm: LLM, work: str, repeats: int = 5) -> Speed:
@@ -97,7 +89,7 @@ def measure(llm: LLM, work: str, repeats: int = 5) -> Speed:
         work=work,
         tokens=DECODE_TOKENS if is_decode else PREFILL_TOKENS,
         tokens_per_s=round(rate, 2),
-        spread=_spread(rates),
+        spread=spread(rates),
         repeats=repeats,
         numerics=llm.plan.numerics,
         weights_bytes=llm.plan.weights_bytes,
@@ -107,33 +99,36 @@ def measure(llm: LLM, work: str, repeats: int = 5) -> Speed:
     )
 
 
-def measure_serving(llm: LLM, load: Load, repeats: int = 5) -> ServeSpeed:
-    """Time `load`, from the arrival of its requests to the last token of the last.
+def measure_serving(
+    llm: LLM, load: Load, repeats: int = 5, goals: Goals | None = None
+) -> ServeSpeed:
+    """Time `load`, from the arrival of its first request to the last token of the last.
 
     The context of `llm` is its cache too: of less than `load.cache_tokens`, requests wait.
 
     Raises:
         RequestError: A prompt and its completion do not fit the context.
     """
-    waits: list[float] = []
-    rates, probes = _alternate(lambda run: serve(llm, load, run, waits), llm.plan.machine, repeats)
-    waits = waits[load.requests :]  # those of the first run, which does not count, go
+    runs: list[Run] = []
+
+    def once(run: int) -> float:
+        runs.append(serve(llm, load, run))
+        return runs[-1].tokens_per_s
+
+    rates, probes = _alternate(once, llm.plan.machine, repeats)
     return ServeSpeed(
         work="serve",
         tokens=load.requests * load.completion_tokens,
         tokens_per_s=round(median(rates), 2),
-        spread=_spread(rates),
+        spread=spread(rates),
         repeats=repeats,
         numerics=llm.plan.numerics,
         weights_bytes=llm.plan.weights_bytes,
         read_gb_per_s=probes.read_gb_per_s,
         peak_int8_gops=probes.peak_int8_gops,
         wall_share=None,
-        requests=load.requests,
-        prompt_tokens=load.prompt_tokens,
-        completion_tokens=load.completion_tokens,
-        ttft_p50_ms=round(median(waits) * 1e3, 1),
-        ttft_p99_ms=round(_percentile(waits, 99) * 1e3, 1),
+        load=load,
+        latencies=latencies(runs[1:], goals or Goals()),  # the first run does not count
     )
 
 
@@ -152,30 +147,47 @@ def prefill(llm: LLM, run: int = 0) -> float:
     return PREFILL_TOKENS / done.ttft_s
 
 
-def serve(llm: LLM, load: Load, run: int = 0, waits: list[float] | None = None) -> float:
-    """Output tokens per second; `waits` gets each request's seconds to its first token."""
-    others = range(run * load.requests, (run + 1) * load.requests)
-    prompts = [_prompt(llm, load.prompt_tokens, other) for other in others]
-    started = perf_counter()
-    done = _generate(llm, prompts, load.completion_tokens)
-    elapsed_s = perf_counter() - started
-    if waits is not None:
-        waits += [each.ttft_s for each in done]
-    return load.requests * load.completion_tokens / elapsed_s
+def serve(llm: LLM, load: Load, run: int = 0) -> Run:
+    """Serve a run of a load, each request from the moment at which it arrives."""
+    engine, params = llm.engine, _greedy(load.completion_tokens)
+    prompts = load.prompts(run, len(llm.tokenizer))
+    coming = deque(zip(load.arrivals_s(run), prompts, strict=True))
+    taken, started = list[tuple[float, float, Request]](), perf_counter()
+    try:
+        while coming or engine.has_requests:
+            while coming and coming[0][0] <= (now := perf_counter() - started):
+                due, prompt = coming.popleft()
+                taken.append((due, now, engine.add(prompt, params)))
+            if engine.has_requests:
+                engine.step()
+            elif coming:
+                sleep(max(0.0, coming[0][0] - (perf_counter() - started)))
+    finally:
+        for _, _, request in taken:
+            engine.abort(request)
+    return Run([_timing(*each) for each in taken])
+
+
+def _timing(due_s: float, taken_s: float, request: Request) -> Timing:
+    """A request may be taken later than it is due: a step was going on."""
+    done = request.completion()
+    first_s = taken_s + done.ttft_s
+    return Timing(due_s, first_s, first_s + done.decode_s, len(done.token_ids))
 
 
 def _generate(llm: LLM, prompts: Sequence[list[int]], max_tokens: int) -> list[Completion]:
     """Greedy completions of exactly `max_tokens`."""
-    params = SamplingParams(
+    return llm.generate(prompts, _greedy(max_tokens))
+
+
+def _greedy(max_tokens: int) -> SamplingParams:
+    return SamplingParams(
         temperature=0, repetition_penalty=1.0, max_tokens=max_tokens, ignore_eos=True
     )
-    return llm.generate(prompts, params)
 
 
 def _prompt(llm: LLM, length: int, other: int) -> list[int]:
-    """Ordinary ids spread over the vocabulary; others for each `other`."""
-    size = min(100_000, len(llm.tokenizer))
-    return [(i * 7919 + other * 104_729 + 11) % size for i in range(length)]
+    return prompt_ids(length, other, min(100_000, len(llm.tokenizer)))
 
 
 # ---- walls
@@ -222,17 +234,6 @@ def operations(llm: LLM, tokens: int) -> int:
     """Multiplies and adds of a prompt of so many tokens; logits are made of the last alone."""
     logits = 2 * llm.config.vocab_size * llm.config.hidden_size
     return tokens * (forward_flops(llm.config, (tokens + 1) // 2) - logits) + logits
-
-
-def _spread(rates: Sequence[float]) -> float:
-    return round((max(rates) - min(rates)) / median(rates), 3)
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    """Between the two values nearest to it; of one value that one."""
-    if len(values) == 1:
-        return values[0]
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -132,6 +132,12 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise RequestError(f"`{name}` must lie between {low} and {high}, not {value}")
+        for name, most in _MOST:
+            count = len(getattr(self, name) or ())
+            if count > most and not isinstance(getattr(self, name), str):
+                raise RequestError(f"`{name}` holds {count} entries; at most {most} are taken")
+        if sum(map(len, self.stop_strings)) > _STOP_CHARACTERS:
+            raise RequestError(f"`stop` holds more than {_STOP_CHARACTERS} characters")
         if any(not string for string in self.stop_strings):
             raise RequestError("`stop` holds an empty string, which would end every completion")
         self._refuse_contradictions()
@@ -244,6 +250,18 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("n", 1, 128),
     ("best_of", 1, 128),
 )
+
+
+_MOST = (
+    ("stop", 256),
+    ("stop_token_ids", 4096),
+    ("bad_token_ids", 1 << 18),
+    ("allowed_token_ids", 1 << 18),
+    ("logit_bias", 4096),
+)
+"""Entries that are taken; each is looked at with every token."""
+
+_STOP_CHARACTERS = 16_384
 
 
 def params_from(settings: dict[str, Any]) -> SamplingParams:

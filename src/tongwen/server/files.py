@@ -5,6 +5,7 @@ files/<id>.json    its name, purpose and owner; written last, so that a file is 
 """
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from tongwen.checkpoint.blobs import full_disk_is_said, write_whole
 from tongwen.server.errors import ApiError
 
 _ID = re.compile(r"file-[0-9a-f]{32}")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,4 +153,7 @@ def _read(note: Path) -> Kept | None:
     try:
         return Kept(**json.loads(note.read_text(encoding="utf-8")))
     except FileNotFoundError:  # deleted meanwhile
+        return None
+    except (ValueError, TypeError) as error:
+        log.warning("the note `%s` is damaged (%s); its file is left alone", note, error)
         return None

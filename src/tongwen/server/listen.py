@@ -18,6 +18,7 @@ from tongwen.server.config import ServeConfig
 from tongwen.server.service import Service
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
+_PROXIES = ["127.0.0.1", "::1"]  # on this machine they say for whom they ask; elsewhere nobody may
 _BACKLOG = 2048  # who comes while a model is being loaded waits; nobody is turned away
 
 
@@ -37,6 +38,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=_PROXIES,
                 lifespan="on",
                 ssl_certfile=_text(config.tls_cert),
                 ssl_keyfile=_text(config.tls_key),

@@ -4,13 +4,16 @@ import asyncio
 import dataclasses
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from tongwen.checkpoint.derived import CREATED, Derived, DerivedModels
 from tongwen.checkpoint.store import Store
-from tongwen.errors import TongwenError
+from tongwen.errors import ConfigError, TongwenError
 from tongwen.server.bases import may_be_base
 from tongwen.server.config import DerivedEntry, ModelEntry, ServeConfig
 from tongwen.server.facts import Look
@@ -97,6 +100,8 @@ def serve(
         ConfigError: The address cannot be listened on, or a key is not set.
         TongwenError: A model that was named cannot be loaded.
     """
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     service = make_service(config, store, load, look)
     listening = bind(config)
     address = address_of(config, listening)
@@ -118,7 +123,7 @@ async def _run(
 ) -> None:
     for entry in service.config.models:
         say(f"loading {entry.names[0]} ...")
-        await service.pool.get(entry.names[0])
+        await service.pool.preload(entry.names[0])
     names = [name for entry in service.pool.entries() for name in entry.names]
     served = ", ".join(names) if names else "no model yet (`tongwen pull`)"
     say(f"serving {served}")
@@ -129,7 +134,10 @@ async def _run(
 def _reload(service: Service, read_again: Callable[[], ServeConfig]) -> None:
     """Take the keys as they are set now; where that fails, those before stay."""
     try:
-        service.keys.load(read_again().keys, os.environ)
+        keys = read_again().keys
+        if service.keys and not keys:
+            raise ConfigError("no key is set any more; a server does not open by a reload")
+        service.keys.load(keys, os.environ)
         log.info("keys are read again")
     except TongwenError as error:
         log.error("keys stay as they were: %s", error)

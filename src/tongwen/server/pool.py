@@ -7,15 +7,16 @@ import gc
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-from tongwen.errors import CapacityError, ModelNotFoundError
+from tongwen.errors import BusyError, CapacityError, ModelNotFoundError
 from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.served import Served
 
 log = logging.getLogger(__name__)
 
-_LOOKS_EVERY_S = 0.5
+_LOOKS_EVERY_S, _PATIENCE_S = 0.2, 60.0
 
 
 class ModelPool:
@@ -39,7 +40,8 @@ class ModelPool:
         self._entries, self._load = entries, load
         self._keep_alive_s, self._max_loaded = keep_alive_s, max_loaded
         self._served: dict[str, Served] = {}
-        self._loading: dict[str, asyncio.Task[Served]] = {}
+        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._waiting: Counter[str] = Counter()
         self._lock = asyncio.Lock()
 
     def entries(self) -> list[ModelEntry]:
@@ -84,40 +86,31 @@ class ModelPool:
             ModelNotFoundError: There is no such model.
             TongwenError: It cannot be loaded.
         """
-        served = await self.get(name)
-        served.num_users += 1
+        served = await self._take(name)
         try:
             yield served.under(self.entry(name))
         finally:
             served.num_users -= 1
-            self._touch(served, keep_alive_s)
+            if not served.is_leaving:
+                self._touch(served, keep_alive_s)
             if served.until <= time.monotonic():
                 self._drop_unused()
 
-    async def get(self, name: str) -> Served:
-        """A model in memory, loaded if need be; whoever stops waiting does not stop the loading.
-
-        Of a derived model it is the one whose weights it uses.
+    async def preload(self, name: str) -> None:
+        """Bring a model into memory before anybody asks for it.
 
         Raises:
-            TongwenError: As `lease`.
+            TongwenError: It cannot be loaded.
         """
-        entry = self._host(self.entry(name))
-        key = entry.names[0]
-        if key in self._served:
-            return self._served[key]
-        if key not in self._loading:
-            task = asyncio.create_task(self._bring(entry))
-            self._loading[key] = task
-            task.add_done_callback(lambda done: self._settle(key, done))
-        return await asyncio.shield(self._loading[key])
+        async with self.lease(name):
+            pass
 
     def unload(self, name: str) -> bool:
         """Let a model go as soon as nobody uses it; whether it was in memory."""
         served = self._served.get(self._host(self.entry(name)).names[0])
         if served is None:
             return False
-        served.until = 0.0
+        served.until, served.is_leaving = 0.0, True
         self._drop_unused()
         return True
 
@@ -141,9 +134,30 @@ class ModelPool:
             return entry
         return next((each for each in self.entries() if each.loads == entry.loads), entry)
 
-    async def _bring(self, entry: ModelEntry) -> Served:
+    async def _take(self, name: str) -> Served:
+        """A model in memory, loaded if need be, one user more.
+
+        Whoever stops waiting does not stop the loading.
+        """
+        entry = self._host(self.entry(name))
+        key = entry.names[0]
+        self._waiting[key] += 1  # so that it does not go between its loading and its first user
+        try:
+            while key not in self._served:
+                if key not in self._loading:
+                    task = asyncio.create_task(self._bring(entry))
+                    self._loading[key] = task
+                    task.add_done_callback(lambda done: self._settle(key, done))
+                await asyncio.shield(self._loading[key])
+            served = self._served[key]
+            served.num_users += 1
+            return served
+        finally:
+            self._waiting[key] -= 1
+
+    async def _bring(self, entry: ModelEntry) -> None:
         async with self._lock:
-            self._make_room(self._max_loaded - 1)
+            await self._find_room()
             try:
                 served = await asyncio.to_thread(self._load, entry)
             except CapacityError:
@@ -153,9 +167,23 @@ class ModelPool:
             self._served[served.name] = served
             self._touch(served, None)
             log.info("`%s` is in memory", served.name)
-            return served
 
-    def _settle(self, key: str, done: "asyncio.Task[Served]") -> None:
+    async def _find_room(self) -> None:
+        """Wait until one more model may come into memory.
+
+        Raises:
+            BusyError: As many as may be are in use for too long.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            self._make_room(self._max_loaded - 1)
+            if len(self._served) < self._max_loaded:
+                return
+            if time.monotonic() > deadline:
+                raise BusyError(f"{len(self._served)} models are in use, more may not be loaded")
+            await asyncio.sleep(_LOOKS_EVERY_S)
+
+    def _settle(self, key: str, done: "asyncio.Task[None]") -> None:
         del self._loading[key]
         if not done.cancelled():
             done.exception()  # whoever waits is told; where nobody does, it is no fault
@@ -168,11 +196,16 @@ class ModelPool:
 
     def _drop_unused(self) -> None:
         now = time.monotonic()
-        self._drop([each for each in self.loaded() if not each.num_users and each.until <= now])
+        self._drop([each for each in self._idle() if each.until <= now])
+
+    def _idle(self) -> list[Served]:
+        """Models that nobody uses or waits for, the one unused for longest first."""
+        idle = (s for s in self.loaded() if not s.num_users and not self._waiting[s.name])
+        return sorted(idle, key=lambda each: each.until)
 
     def _make_room(self, num_kept: int) -> bool:
         """Let unused models go, the one unused for longest first; whether any went."""
-        idle = sorted((s for s in self.loaded() if not s.num_users), key=lambda each: each.until)
+        idle = self._idle()
         surplus = max(len(self._served) - num_kept, 0)
         self._drop(idle[:surplus])
         return bool(idle[:surplus])

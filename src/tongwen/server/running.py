@@ -1,10 +1,11 @@
 """Which servers run on this machine: a note for each below `servers/` of the store."""
 
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from tongwen.checkpoint.blobs import write_whole
 
@@ -19,9 +20,13 @@ class Running:
 
     needs_key: bool = False
 
+    started: float = 0.0
+    """When the process began: another may get its number."""
+
 
 def note_running(home: Path, running: Running) -> Path:
     """Leave a note that a server runs; whoever ends it deletes the note."""
+    running = replace(running, started=psutil.Process(running.pid).create_time())
     path = home / "servers" / f"{running.pid}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(running)))
@@ -37,8 +42,9 @@ def _alive(home: Path) -> Iterator[Running]:
     for path in (home / "servers").glob("*.json"):
         try:
             running = Running(**json.loads(path.read_text()))
-            os.kill(running.pid, 0)
-        except (OSError, ValueError, TypeError):
+            if psutil.Process(running.pid).create_time() != running.started:
+                raise ProcessLookupError
+        except (OSError, ValueError, TypeError, psutil.Error):
             path.unlink(missing_ok=True)
         else:
             yield running

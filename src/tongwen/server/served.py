@@ -57,7 +57,6 @@ class CallReader:
     def __init__(self, form: ToolForm | None, names: Sequence[str]) -> None:
         stream = form and tool_stream(form, constrained=True, names=names)
         self._stream = stream or None
-        self.num_calls = 0
 
     def read(self, text: str, *, is_last: bool) -> list[ToolEvent]:
         """What a piece of text makes certain."""
@@ -76,6 +75,9 @@ class Served:
     engine: Engine
     num_users: int = 0
     """Requests that use it now."""
+
+    is_leaving: bool = False
+    """Whether it goes as soon as nobody uses it."""
 
     until: float = 0.0
     """When it may go, on the clock of `time.monotonic`; infinite: never."""

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from fastapi import Request
 
@@ -15,6 +16,7 @@ from tongwen.engine.completion import Completion, Delta
 from tongwen.errors import BusyError
 from tongwen.server.backend import Answers
 from tongwen.server.config import DerivedEntry, ServeConfig
+from tongwen.server.door import visible
 from tongwen.server.errors import RETRY, ApiError
 from tongwen.server.facts import Look, ModelFacts
 from tongwen.server.keys import Caller, Keys
@@ -23,6 +25,12 @@ from tongwen.server.pool import ModelPool
 from tongwen.server.served import Ask, CallReader, Served, off_loop
 from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.tool_events import ToolEvent, gather
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_MOST_PARTS, _PARTS_AT_ONCE = 2048, 64
 
 
 @runtime_checkable
@@ -61,6 +69,9 @@ class Manner:
 
     keep_alive_s: float | None = None
     """How long the model stays in memory afterwards; `None`: as it is set."""
+
+    is_patient: bool = False
+    """Whether it may take as long as it takes: nobody waits on a connection."""
 
 
 class Piece(NamedTuple):
@@ -145,8 +156,13 @@ class Service:
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
         return entries[0].names[0] if name is None else name
 
-    async def open(self, wish: Wish, manner: Manner) -> Opened:
+    async def open(self, wish: Wish, manner: Manner, *, is_part: bool = False) -> Opened:
         """Have a wish admitted; whoever calls closes `Opened.held`.
+
+        Args:
+            wish: What is asked.
+            manner: What comes with it.
+            is_part: Whether it is part of a request that was counted and has its place.
 
         Raises:
             TongwenError: It cannot be served.
@@ -154,15 +170,19 @@ class Service:
         """
         held = contextlib.AsyncExitStack()
         try:
-            self.keys.count_request(manner.caller)
-            held.enter_context(self._place())
+            if not is_part:
+                held.enter_context(self._place(manner))
+            deadline = self._deadline(manner)
             lease = self.pool.lease(wish.model, manner.keep_alive_s)
-            served = await held.enter_async_context(lease)
+            async with self._until(deadline):
+                served = await held.enter_async_context(lease)
             ask = await off_loop(lambda: served.with_defaults(wish.ask(served)), wish.length)
             served.check_length(ask, self.config.limits.prompt_tokens)
+            if self.config.log_prompts:
+                await off_loop(lambda: _log_prompt(served, ask, manner), wish.length)
             admission = Admission(
                 caller=manner.caller.name,
-                priority=manner.priority,
+                priority=_fair(manner),
                 salt=manner.salt,
                 pooling=ask.pooling,
             )
@@ -171,15 +191,35 @@ class Service:
         except BaseException:
             await held.aclose()
             raise
-        return Opened(served, ask, self._pieces(served, ask, answers, manner), held)
+        pieces = self._pieces(served, ask, self._in_time(answers, deadline), manner)
+        return Opened(served, ask, pieces, held)
 
-    async def complete(self, wish: Wish, manner: Manner) -> Done:
+    async def complete_all(self, wishes: Sequence[Wish], manner: Manner) -> list[Done]:
+        """Have the parts of one request answered, some at a time, in order.
+
+        Raises:
+            ApiError: There are too many of them.
+            TongwenError: As `complete`; the others are given up then.
+        """
+        if len(wishes) > _MOST_PARTS:
+            said = f"{len(wishes)} prompts in one request; at most {_MOST_PARTS} are taken"
+            raise ApiError(400, said, "invalid_value")
+        places = asyncio.Semaphore(_PARTS_AT_ONCE)
+
+        async def complete(wish: Wish) -> Done:
+            async with places:
+                return await self.complete(wish, manner, is_part=True)
+
+        with self._place(manner):
+            return await together([complete(wish) for wish in wishes])
+
+    async def complete(self, wish: Wish, manner: Manner, *, is_part: bool = False) -> Done:
         """Have a wish answered.
 
         Raises:
             TongwenError: As `open`, or it failed on the way.
         """
-        opened = await self.open(wish, manner)
+        opened = await self.open(wish, manner, is_part=is_part)
         events: dict[int, list[ToolEvent]] = {}
         done: dict[int, Completion] = {}
         async with opened.held:
@@ -192,8 +232,9 @@ class Service:
         return Done(opened.served, opened.ask, answers)
 
     @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        """A place among those that are served or wait."""
+    def _place(self, manner: Manner) -> Iterator[None]:
+        """A place among those that are served or wait, for a request that is counted."""
+        self.keys.count_request(manner.caller)
         if self.num_running >= self.config.limits.waiting:
             raise BusyError(f"{self.num_running} requests are being served or wait, more may not")
         self.num_running += 1
@@ -203,11 +244,12 @@ class Service:
             self.num_running -= 1
 
     async def _pieces(
-        self, served: Served, ask: Ask, answers: Answers, manner: Manner
+        self, served: Served, ask: Ask, news: AsyncIterator[list[Delta]], manner: Manner
     ) -> AsyncGenerator[list[Piece], None]:
         readers: dict[int, CallReader] = {}
-        prompt_tokens = len(ask.prompt_ids)
-        async for deltas in self._in_time(answers):
+        caller, prompt_tokens = manner.caller, len(ask.prompt_ids)
+        self.keys.count_tokens(caller, prompt_tokens)
+        async for deltas in news:
             pieces = []
             for delta in deltas:
                 if delta.index not in readers:
@@ -216,28 +258,64 @@ class Service:
                 read = readers[delta.index].read(delta.text, is_last=done is not None)
                 pieces.append(Piece(delta, read))
                 if done is not None:
-                    self._count(served, done, manner, prompt_tokens)
+                    self.metrics.count_completion(served.name, caller.name, done, prompt_tokens)
                     prompt_tokens = 0  # counted once for all completions
-            self.metrics.count_tokens(served.name, sum(d.token_id is not None for d in deltas))
+            written = sum(delta.token_id is not None for delta in deltas)
+            self.keys.count_tokens(caller, written)  # now: the reader may leave before the end
+            self.metrics.count_tokens(served.name, written)
             yield pieces
 
-    async def _in_time(self, answers: Answers) -> AsyncGenerator[list[Delta], None]:
-        limit_s = self.config.limits.request_s
-        deadline = asyncio.get_running_loop().time() + limit_s
+    async def _in_time(
+        self, answers: Answers, deadline: float | None
+    ) -> AsyncGenerator[list[Delta], None]:
         while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    deltas = await answers.news()
-            except TimeoutError:
-                said = f"the request took longer than {limit_s:g} s"
-                raise ApiError(503, said, "request_timeout", headers=RETRY) from None
+            async with self._until(deadline):
+                deltas = await answers.news()
             if not deltas:
                 return
             yield deltas
 
-    def _count(self, served: Served, done: Completion, manner: Manner, prompt_tokens: int) -> None:
-        self.keys.count_tokens(manner.caller, prompt_tokens + len(done.token_ids))
-        self.metrics.count_completion(served.name, manner.caller.name, done, prompt_tokens)
+    def _deadline(self, manner: Manner) -> float | None:
+        """When a request has taken too long, on the clock of the event loop."""
+        if manner.is_patient:
+            return None
+        return asyncio.get_running_loop().time() + self.config.limits.request_s
+
+    @contextlib.asynccontextmanager
+    async def _until(self, deadline: float | None) -> AsyncIterator[None]:
+        """Give up what is waited for inside at a deadline.
+
+        Raises:
+            ApiError: It is reached.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                yield
+        except TimeoutError:
+            said = f"the request took longer than {self.config.limits.request_s:g} s"
+            raise ApiError(503, said, "request_timeout", headers=RETRY) from None
+
+
+def _fair(manner: Manner) -> int:
+    """The priority that a caller may have: to go before others is for admins."""
+    return manner.priority if manner.caller.is_admin else max(manner.priority, 0)
+
+
+async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of all; where one fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_prompt(served: Served, ask: Ask, manner: Manner) -> None:
+    """Note what is asked, on one line, with its control tokens."""
+    text = visible(served.llm.tokenizer.decode(ask.prompt_ids), most=None)
+    log.info("%s asks %s: %s", manner.caller.name or "-", served.name, text)
 
 
 def service_of(request: Request) -> Service:

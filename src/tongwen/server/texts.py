@@ -1,9 +1,8 @@
 """Texts to vectors and to log-probabilities, for every dialect."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -84,7 +83,7 @@ async def embed(
         ApiError: `dimensions` is more than the model has.
     """
     wishes = [_Text(model, text, _LOOK, pooling, truncate, num_ctx) for text in texts]
-    done = await together([service.complete(wish, manner) for wish in wishes])
+    done = await service.complete_all(wishes, manner)
     vectors = [np.asarray(each.completions[0].vector, dtype=np.float32) for each in done]
     if dimensions is None:
         return vectors, done
@@ -104,15 +103,4 @@ async def score(
     """
     params = SamplingParams(max_tokens=0, prompt_logprobs=0)
     wishes = [_Text(model, text, params) for text in texts]
-    return await together([service.complete(wish, manner) for wish in wishes])
-
-
-async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results of all; where one fails, the others are cancelled."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    return await service.complete_all(wishes, manner)

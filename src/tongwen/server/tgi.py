@@ -166,7 +166,9 @@ async def generate_stream(request: Request, body: GenerateRequest) -> Response:
     if (asked.best_of or 1) > 1:
         raise invalid("best_of", "`best_of` chooses when all are written: it cannot be streamed")
     service = service_of(request)
-    opened = await service.open(_wish(request, body), Manner(caller_of(request)))
+    opened = await unless_gone(
+        request, service.open(_wish(request, body), Manner(caller_of(request)))
+    )
     return HeldStream(_events(opened, asked), opened.held)
 
 

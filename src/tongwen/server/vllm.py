@@ -13,6 +13,7 @@ from tongwen.server.service import Manner, caller_of, service_of
 from tongwen.server.sse import unless_gone
 from tongwen.server.texts import score
 from tongwen.server.wire import JsonRoute, Wire
+from tongwen.tokenizer.bpe import Tokenizer
 from tongwen.version import __version__
 
 router = APIRouter(route_class=JsonRoute, tags=["vLLM"])
@@ -82,6 +83,27 @@ async def detokenize(request: Request, body: DetokenizeRequest) -> dict[str, Any
     service = service_of(request)
     async with service.pool.lease(service.name_or_only(body.model)) as served:
         return {"prompt": served.llm.tokenizer.decode(body.tokens)}
+
+
+@router.get("/tokenizer_info")
+async def tokenizer_info(request: Request, model: str | None = None) -> dict[str, Any]:
+    """The control tokens that begin, end and pad, for clients that count tokens through us."""
+    service = service_of(request)
+    async with service.pool.lease(service.name_or_only(model)) as served:
+        tokenizer = served.llm.tokenizer
+        ends = tokenizer.ends
+        return {
+            "tokenizer_class": "Qwen2Tokenizer",
+            "add_bos_token": ends.add_bos_token,
+            "bos_token": _control(tokenizer, ends.bos_token_id if ends.add_bos_token else None),
+            "eos_token": _control(tokenizer, ends.eos_token_id),
+            "pad_token": _control(tokenizer, ends.pad_token_id),
+            "model_max_length": served.llm.context,
+        }
+
+
+def _control(tokenizer: Tokenizer, token_id: int | None) -> str | None:
+    return None if token_id is None else tokenizer.decode([token_id])
 
 
 @router.post("/score")

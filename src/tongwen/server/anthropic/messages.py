@@ -117,7 +117,7 @@ class CountRequest(Wire):
     @property
     def length(self) -> int:
         """About how many characters the conversation has."""
-        return sum(len(str(message.content)) for message in self.messages)
+        return len(str(self.messages)) + len(str(self.system)) + len(str(self.tools))
 
     def ask(self, served: Served) -> Ask:
         """What is asked of the model.
@@ -173,7 +173,7 @@ async def create_message(request: Request, body: MessagesRequest) -> Response:
     """Answer a conversation."""
     service, manner = service_of(request), Manner(caller_of(request))
     if body.stream:
-        opened = await service.open(body, manner)
+        opened = await unless_gone(request, service.open(body, manner))
         events = message_events(opened, request.scope["request_id"])
         return HeldStream(events, opened.held)
     return JSONResponse(await unless_gone(request, complete_message(service, manner, body)))

@@ -8,9 +8,10 @@ batches/<id>.lock         held by the process that runs it
 """
 
 import json
+import logging
+import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _DAY_S = 86_400
 
 ENDED = frozenset({"failed", "completed", "expired", "cancelled"})
 """Statuses after which nothing is done."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Jobs:
         job = Job(owner, new_file_id(), new_file_id(), batch)
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with full_disk_is_said(self._directory):
-            shutil.copyfile(rows, self.path(job, "in"))
+            os.link(rows, self.path(job, "in"))  # the rows stay, whatever becomes of the file
         self.save(job)
         return job
 
@@ -140,4 +143,7 @@ def _read(note: Path) -> Job | None:
     try:
         return Job(*json.loads(note.read_text(encoding="utf-8")))
     except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        log.warning("the note `%s` is damaged (%s); its batch is left alone", note, error)
         return None

@@ -94,7 +94,7 @@ async def run_file(
         _check_same(found, output, source)
         done = frozenset(output.ids)
         if len(done) < found.total:
-            await service.pool.get(model)  # fails once, here, and not with every row
+            await service.pool.preload(model)  # fails once, here, and not with every row
         progress = Progress(total=found.total, before=len(done), begun=time.monotonic())
 
         def write(line: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ async def run_file(
             _count(progress, line)
             tell(progress)
 
-        manner = Manner(Caller("", is_admin=False))
+        manner = Manner(Caller("", is_admin=False), is_patient=True)
         await run_rows(
             _left(source, model, done, write),
             lambda row: answer_row(service, manner, row),

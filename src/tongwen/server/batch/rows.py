@@ -20,8 +20,7 @@ from tongwen.server.openai.completions import CompletionRequest, complete_texts
 from tongwen.server.openai.embeddings import EmbeddingRequest, embed_texts
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.openai.responses import ResponsesRequest, complete_response
-from tongwen.server.service import Manner, Service
-from tongwen.server.texts import together
+from tongwen.server.service import Manner, Service, together
 from tongwen.server.wire import Wire, refusal
 
 _KEYS = frozenset({"custom_id", "method", "url", "body"})
@@ -170,7 +169,7 @@ async def _ask(
             raise invalid("stream", "`stream`: a row is answered whole")
         body = endpoint.request.model_validate(row.body)
         later, salt = row.body.get("priority") or 0, row.body.get("cache_salt")
-        manner = replace(manner, priority=manner.priority + later, salt=salt)
+        manner = replace(manner, priority=manner.priority + max(later, 0), salt=salt)
         return 200, await endpoint.complete(service, manner, body), None
     except ValidationError as error:
         told = refusal(error)

@@ -121,7 +121,7 @@ class _Run:
         self._end(status)
 
     async def _answer(self, out: Output, err: Output) -> None:
-        manner = Manner(Caller(self._job.owner, is_admin=False), _PRIORITY)
+        manner = Manner(Caller(self._job.owner, is_admin=False), _PRIORITY, is_patient=True)
 
         def write(line: dict[str, Any]) -> None:
             (out if is_answer(line) else err).write(line)

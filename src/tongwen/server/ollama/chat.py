@@ -67,7 +67,7 @@ class ChatRequest(SamplingRequest):
     @property
     def length(self) -> int:
         """About how many characters it has."""
-        return sum(len(message.content or "") for message in self.messages or ())
+        return len(str(self.messages)) + len(str(self.tools))
 
     def ask(self, served: Served) -> Ask:
         """What is asked of the model.

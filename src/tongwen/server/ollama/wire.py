@@ -159,7 +159,7 @@ async def answer(request: Request, body: SamplingRequest, wish: Wish, voice: Voi
     manner = Manner(caller_of(request), keep_alive_s=body.keep_alive)
     timed = Timed(wish)
     if body.stream is not False:
-        opened = await service.open(timed, manner)
+        opened = await unless_gone(request, service.open(timed, manner))
         writer = _Records(opened.served, body, voice, timed)
         return HeldStream(_lines(opened, writer), opened.held, LINES)
     return JSONResponse(await unless_gone(request, _whole(service, manner, body, voice, timed)))

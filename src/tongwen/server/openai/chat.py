@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from tongwen.engine.params import SamplingParams
-from tongwen.server.errors import api_error, invalid
+from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.openai.logprobs import chat_logprobs, prompt_logprobs
 from tongwen.server.openai.sampling import SamplingWire
@@ -44,9 +44,9 @@ class NamedFunction(Wire):
 
 
 class NamedTool(Wire):
-    """The tool that must be called."""
+    """The tool that must be called; huggingface_hub's client leaves the type out."""
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: NamedFunction
 
 
@@ -60,6 +60,7 @@ class ChatRequest(SamplingWire):
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    modalities: list[Literal["text"]] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
 
@@ -78,12 +79,12 @@ class ChatRequest(SamplingWire):
         "best_of": "`/v1/completions` has it",
         "echo": "`/v1/completions` has it",
     }
-    idle: ClassVar[frozenset[str]] = SamplingWire.idle | {"store", "service_tier", "modalities"}
+    idle: ClassVar[frozenset[str]] = SamplingWire.idle | {"store", "service_tier"}
 
     @property
     def length(self) -> int:
         """About how many characters the conversation has."""
-        return sum(len(str(message.get("content"))) for message in self.messages)
+        return len(str(self.messages)) + len(str(self.tools or ""))
 
     def ask(self, served: Served) -> Ask:
         """What is asked of the model.
@@ -98,6 +99,8 @@ class ChatRequest(SamplingWire):
                 "continue_final_message",
                 "`continue_final_message` and `add_generation_prompt` exclude each other",
             )
+        if self.add_generation_prompt is False and not continues:
+            raise unsupported("add_generation_prompt", "an answer begins a turn of its own")
         return served.ask_chat(
             [_as_system(message) for message in self.messages],
             self._params(),
@@ -108,6 +111,8 @@ class ChatRequest(SamplingWire):
         )
 
     def _choice(self) -> str:
+        if isinstance(self.tool_choice, NamedTool) and not self.tools:
+            raise invalid("tool_choice", "`tool_choice` names a tool, but there are no `tools`")
         if isinstance(self.tool_choice, NamedTool):
             return self.tool_choice.function.name
         if self.tool_choice == "required" and not self.tools:
@@ -135,7 +140,7 @@ async def create_chat_completion(request: Request, body: ChatRequest) -> Respons
     service = service_of(request)
     manner = Manner(caller_of(request), body.priority or 0, body.cache_salt)
     if body.stream:
-        opened = await service.open(body, manner)
+        opened = await unless_gone(request, service.open(body, manner))
         return HeldStream(chat_events(opened, body), opened.held)
     return JSONResponse(await unless_gone(request, complete_chat(service, manner, body)))
 

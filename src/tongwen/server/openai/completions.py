@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from tongwen.engine.completion import Completion, ranked
 from tongwen.engine.params import SamplingParams
-from tongwen.server.errors import api_error, invalid
+from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.openai.errors import openai_error
 from tongwen.server.openai.logprobs import prompt_logprobs, text_logprobs
 from tongwen.server.openai.sampling import SamplingWire
@@ -17,7 +17,6 @@ from tongwen.server.openai.usage import finish_of, head_of, usage_of
 from tongwen.server.served import Ask, Served
 from tongwen.server.service import Done, Manner, Opened, Piece, Service, caller_of, service_of
 from tongwen.server.sse import DONE, HeldStream, event, unless_gone
-from tongwen.server.texts import together
 from tongwen.server.wire import JsonRoute
 from tongwen.tokenizer.fim import fim_prompt, fim_stop_ids
 
@@ -125,7 +124,7 @@ async def create_completion(request: Request, body: CompletionRequest) -> Respon
     service = service_of(request)
     manner = Manner(caller_of(request), body.priority or 0, body.cache_salt)
     if body.stream:
-        return await _stream(service, manner, body)
+        return await _stream(request, service, manner, body)
     return JSONResponse(await unless_gone(request, complete_texts(service, manner, body)))
 
 
@@ -138,7 +137,7 @@ async def complete_texts(
         TongwenError: One of them cannot be given.
     """
     wishes = [_One(body, prompt) for prompt in body.prompts()]
-    done = await together([service.complete(wish, manner) for wish in wishes])
+    done = await service.complete_all(wishes, manner)
     kept = [(each, one) for each in done for one in _kept(each, body)]
     cached = sum(each.completions[0].num_cached_tokens for each in done)
     read = sum(len(each.ask.prompt_ids) for each in done)
@@ -193,13 +192,19 @@ def _logprobs(served: Served, body: CompletionRequest, done: Completion) -> dict
 # ---- streamed
 
 
-async def _stream(service: Service, manner: Manner, body: CompletionRequest) -> HeldStream:
+async def _stream(
+    request: Request, service: Service, manner: Manner, body: CompletionRequest
+) -> HeldStream:
     prompts = body.prompts()
+    if body.echo and body.logprobs is not None:
+        raise unsupported("stream", "the prompt's own log-probabilities come with the whole answer")
+    if body.stream_options is not None and body.stream_options.continuous_usage_stats:
+        raise unsupported("stream_options", "`continuous_usage_stats` is for conversations")
     if len(prompts) > 1:
         raise invalid("stream", f"{len(prompts)} prompts; one at a time can be streamed")
     if body.best_of not in (None, body.n or 1):
         raise invalid("best_of", "`best_of` chooses when all are written: it cannot be streamed")
-    opened = await service.open(_One(body, prompts[0]), manner)
+    opened = await unless_gone(request, service.open(_One(body, prompts[0]), manner))
     return HeldStream(_events(opened, body), opened.held)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from tongwen.server.anthropic.models import anthropic_model, anthropic_models
-from tongwen.server.config import ModelEntry
+from tongwen.server.config import DerivedEntry, ModelEntry
 from tongwen.server.service import Service, service_of
 
 _ANTHROPIC = "anthropic-version"
@@ -49,6 +49,15 @@ def _model(service: Service, entry: ModelEntry, name: str) -> dict[str, Any]:
         "parent": None,
         "context_length": context,
         "max_model_len": context,
+        "vocab_size": None if served is None else len(served.llm.tokenizer),
+        "numerics": None if served is None else served.llm.numerics,
         "is_loaded": served is not None,
+        "is_default": _is_default(entry),
         "is_chat": None if served is None else served.llm.is_chat,
     }
+
+
+def _is_default(entry: ModelEntry) -> bool:
+    """Whether it is served as it is where nobody says otherwise."""
+    asked = (entry.weights, entry.context, entry.generation)
+    return asked == ("auto", None, "checkpoint") and not isinstance(entry, DerivedEntry)

@@ -141,7 +141,7 @@ class ResponsesRequest(Wire):
     @property
     def length(self) -> int:
         """About how many characters the conversation has."""
-        return sum(len(str(item)) for item in self.input)
+        return len(str(self.input)) + len(str(self.tools)) + len(self.instructions or "")
 
     @property
     def num_logprobs(self) -> int | None:
@@ -221,7 +221,7 @@ async def create_response(request: Request, body: ResponsesRequest) -> Response:
     service = service_of(request)
     manner = Manner(caller_of(request), body.priority or 0, body.cache_salt)
     if body.stream:
-        opened = await service.open(body, manner)
+        opened = await unless_gone(request, service.open(body, manner))
         events = response_events(opened, body.echo(), body.num_logprobs)
         return HeldStream(events, opened.held)
     return JSONResponse(await unless_gone(request, complete_response(service, manner, body)))

@@ -15,7 +15,7 @@ from tongwen.engine.constraint import (
     Regex,
 )
 from tongwen.engine.params import SamplingParams
-from tongwen.server.errors import invalid
+from tongwen.server.errors import invalid, unsupported
 from tongwen.server.wire import Wire
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -46,10 +46,38 @@ class SchemaFormat(Wire):
 
 
 class ResponseFormat(Wire):
-    """What form an answer must have."""
+    """What form an answer must have: OpenAI's words, and those of text-generation-inference.
 
-    type: Literal["text", "json_object", "json_schema"]
+    huggingface_hub's client writes OpenAI's `json_schema` as the latter's `json_object` with a
+    `value`.
+    """
+
+    type: Literal["text", "json_object", "json_schema", "json", "regex"]
     json_schema: SchemaFormat | None = None
+    value: dict[str, Any] | bool | str | None = None
+    """The schema or regular expression, in the words of text-generation-inference."""
+
+    def constraint(self) -> Constraint | None:
+        """The same, as the engine has it.
+
+        Raises:
+            ApiError: What it needs is missing, or it has what does not belong to it.
+        """
+        match self.type, self.value, self.json_schema:
+            case "text", None, None:
+                return None
+            case "json_object" | "json", None, None:
+                return JsonObject()
+            case "json_object" | "json", dict() | bool() as schema, None:
+                return JsonSchema(schema)
+            case "json_schema", None, SchemaFormat() as given:
+                return JsonSchema(given.schema_)
+            case "json_schema", None, None:
+                raise invalid("response_format", "`json_schema` is missing")
+            case "regex", str() as pattern, None:
+                return Regex(pattern)
+        what = f"what belongs to the type `{self.type}` is missing, or what is there is of no use"
+        raise invalid("response_format", what)
 
 
 class StructuredOutputs(Wire):
@@ -126,6 +154,10 @@ class SamplingWire(Wire):
             RequestError: A value is out of range, or they contradict each other.
             ApiError: A value is no token id.
         """
+        if self.stream_options is not None and not self.stream:
+            raise invalid("stream_options", "`stream_options` goes with `stream`: true")
+        if self.stream and self.prompt_logprobs is not None:
+            raise unsupported("prompt_logprobs", "ask without `stream`")
         given = {
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -188,14 +220,8 @@ class SamplingWire(Wire):
         return found
 
     def _format(self) -> list[Constraint]:
-        match self.response_format:
-            case ResponseFormat(type="json_object"):
-                return [JsonObject()]
-            case ResponseFormat(type="json_schema", json_schema=SchemaFormat() as given):
-                return [JsonSchema(given.schema_)]
-            case ResponseFormat(type="json_schema"):
-                raise invalid("response_format", "`json_schema` is missing")
-        return []
+        form = None if self.response_format is None else self.response_format.constraint()
+        return [] if form is None else [form]
 
 
 def _schema(given: dict[str, Any] | bool | str, name: str) -> dict[str, Any] | bool:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tongwen.kernels.machine import Machine, instruction_sets, torch_on_one_thread
+from tongwen.kernels.machine import Machine, instruction_sets
 from tongwen.kernels.memory import aligned_bytes
 from tongwen.kernels.moe import Routing, add_gated, open_gate, route
 from tongwen.kernels.panels import FORMATS, Packed
+from tongwen.kernels.threads import torch_on_one_thread
 from tongwen.model.attention import PackedCausal
 from tongwen.model.config import Qwen2Config
 from tongwen.model.linear import PackedLinear

@@ -1,8 +1,10 @@
 """The native kernels against their plain twins, and the bits that must not move."""
 
 import os
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +89,17 @@ def test_a_row_has_the_same_bits_among_any_number_of_rows(machine: Machine, form
             )
 
 
+def test_a_row_has_the_same_bits_in_any_chunk_of_rows(machine: Machine) -> None:
+    torch.manual_seed(1)
+    weight = packed(machine, "Q6_K", random_rows("Q6_K", ROWS, COLUMNS), COLUMNS)
+    x = torch.randn(1027, COLUMNS)  # 512 are summed at a time
+    whole = machine.linear(x, [weight], [None])[0]
+    for first in (0, 510, 1024):
+        assert torch.equal(
+            machine.linear(x[first : first + 3], [weight], [None])[0], whole[first : first + 3]
+        )
+
+
 def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> None:
     torch.manual_seed(2)
     weights = [
@@ -98,6 +111,23 @@ def test_projections_that_share_an_input_equal_each_alone(machine: Machine) -> N
         together = machine.linear(x, weights, [None] * 3)
         for weight, out in zip(weights, together, strict=True):
             assert torch.equal(out, machine.linear(x, [weight], [None])[0])
+
+
+@pytest.mark.parametrize(
+    "formats", [("Q4_K", "Q4_K", "Q6_K"), ("Q5_0", "Q8_0", "BF16"), ("BF16",) * 3]
+)
+def test_a_gated_network_equals_its_parts(machine: Machine, formats: tuple[str, str, str]) -> None:
+    torch.manual_seed(2)
+    shapes = ((2 * COLUMNS, COLUMNS), (2 * COLUMNS, COLUMNS), (ROWS, 2 * COLUMNS))
+    gate, up, down = (
+        packed(machine, format, random_rows(format, *shape), shape[1])
+        for format, shape in zip(formats, shapes, strict=True)
+    )
+    for tokens in (0, 1, 4, 9, 515):  # 512 rows are summed at a time
+        x = torch.randn(tokens, 2 * COLUMNS)[:, :COLUMNS]
+        hidden = machine.swiglu(*machine.linear(x, [gate, up], [None] * 2))
+        parts = machine.linear(hidden, [down], [None])[0]
+        assert torch.equal(machine.mlp(x, gate, up, down), parts)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -291,3 +321,33 @@ def test_the_child_of_a_fork_computes_alone(machine: Machine) -> None:
         os.kill(child, 9)
         pytest.fail("the child hangs")
     assert status == 0
+
+
+def last_processor(thread_id: int) -> int:
+    """Where a thread of this process last ran (proc(5), the 39th field of `stat`)."""
+    stat = Path(f"/proc/self/task/{thread_id}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[36])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
+def test_threads_on_one_processor_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    allowed, before = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    if len(allowed) < 2:
+        pytest.skip("this process may use one processor only")
+    machine = Machine(native, instruction_sets()[0])
+    (worker,) = (int(name) for name in set(os.listdir("/proc/self/task")) - before)
+    x = torch.randn(256, 4096)
+    here = {min(allowed)}
+    try:
+        os.sched_setaffinity(0, here)
+        os.sched_setaffinity(worker, here)
+        machine.swiglu(x, x)
+        assert last_processor(worker) in here  # it may not leave
+        os.sched_setaffinity(worker, allowed)
+        for _ in range(200):
+            machine.swiglu(x, x)
+        assert last_processor(worker) not in here
+        assert os.sched_getaffinity(worker) == allowed
+    finally:
+        os.sched_setaffinity(0, allowed)

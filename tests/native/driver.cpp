@@ -77,11 +77,10 @@ struct Threads {
   explicit Threads(int threads) : pool(threads) {}
 
   void run(int rows, int columns, const std::function<void(Team&)>& work) {
-    const int padded = (rows + kTileRows - 1) / kTileRows * kTileRows;
-    const Bytes common = aligned(scratch_bytes(padded, columns));
+    const Bytes common = aligned(scratch_bytes(whole_tiles(rows), columns));
     const size_t activations = (scratch_bytes(kTileRows, columns) + 63) / 64 * 64;
     std::vector<Bytes> local;
-    for (int i = 0; i < pool.threads(); ++i) local.push_back(aligned(activations + kUnpackedBytes + kAttentionBytes));
+    for (int i = 0; i < pool.threads(); ++i) local.push_back(aligned(local_bytes(activations)));
     pool.run([&](Team& given) {
       Team team = given;
       team.common = common.get(), team.local = local[team.thread].get(), team.local_activations = activations;
@@ -263,7 +262,7 @@ void check_products_twin(Products products, const std::vector<float>& x, const s
 
 void try_products(const Kernels& kernels, Threads& threads) {
   const bool brain = any(0, 5) == 0;
-  const int rows = one_of({0, 1, 2, 3, 4, 5, 8, 33, 63, 66, 70}), segments = any(1, kMaxSegments);
+  const int rows = one_of({0, 1, 2, 3, 4, 5, 8, 33, 63, 66, 70, 515}), segments = any(1, kMaxSegments);
   const int columns = one_of({256, 512, 768, 1792, 32 * any(1, 30)});
   Products products{&kernels, threads, columns, columns + 4 * any(0, 3), {}, {}};
   what = std::string(kernels.name) + " linear, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", formats";
@@ -284,6 +283,33 @@ void try_products(const Kernels& kernels, Threads& threads) {
   const std::vector<float> part(x.begin() + first * products.stride, x.begin() + (first + count - 1) * products.stride + columns);
   check(same(products.run(part.data(), count).data(), &out[first * width], count * width), "bits differ among fewer rows");
   check_products_twin(std::move(products), x, out, rows);
+}
+
+// The gated network is its parts, bit for bit.
+void try_mlp(const Kernels& kernels, Threads& threads) {
+  const int rows = one_of({0, 1, 3, 4, 5, 33, 70, 514}), columns = 256 * any(1, 2), ffn = one_of({256, 32 * any(1, 12)}), outputs = any(1, 150);
+  const auto any_format = [&](int width) {
+    Format format;
+    do format = static_cast<Format>(any(0, 7));
+    while (layout_of(format).super && width % 256);
+    return format;
+  };
+  const bool brain = any(0, 5) == 0;  // both read the same input
+  Products inner{&kernels, threads, columns, columns, {}, {{}, {}}}, outer{&kernels, threads, ffn, ffn, {}, {{}}};
+  for (int i = 0; i < 2; ++i) inner.weights.push_back(weights_of(brain ? Format::kBF16 : any_format(columns), ffn, columns, threads));
+  outer.weights.push_back(weights_of(any(0, 5) ? any_format(ffn) : Format::kBF16, outputs, ffn, threads));
+  what = std::string(kernels.name) + " mlp, rows " + std::to_string(rows) + ", columns " + std::to_string(columns) + ", ffn " + std::to_string(ffn);
+  for (const Weights* w : {&inner.weights[0], &inner.weights[1], &outer.weights[0]}) what += ", format " + std::to_string(static_cast<int>(w->format));
+
+  const std::vector<float> x = floats(static_cast<size_t>(rows) * columns), both = inner.run(x.data(), rows);
+  std::vector<float> gated(static_cast<size_t>(rows) * ffn), out(static_cast<size_t>(rows) * outputs, kNaN);
+  threads.run(1, 32, [&](Team& team) { kernels.swiglu({both.data(), both.data() + ffn, 2 * ffn, gated.data(), rows, ffn}, team); });
+  const auto segment = [](const Weights& w, float* to) { return Segment{w.format, w.panels.get(), w.panel_bytes(), w.rows, nullptr, to, w.rows}; };
+  const MLP op{x.data(), columns, rows, columns, ffn, segment(inner.weights[0], nullptr), segment(inner.weights[1], nullptr), segment(outer.weights[0], out.data())};
+  threads.run(scratch_rows(op), columns + ffn, [&](Team& team) { kernels.mlp(op, team); });
+  if (rows == 0) return;
+  const std::vector<float> parts = outer.run(gated.data(), rows);
+  check(same(out.data(), parts.data(), out.size()), "the gated network differs from its parts");
 }
 
 // ---- log-probabilities -----------------------------------------------------------------------------
@@ -694,6 +720,7 @@ int main(int count, char** arguments) {
     for (const Kernels* each : kernels) {
       try_rounding(*each, threads);
       try_products(*each, threads);
+      try_mlp(*each, threads);
       try_attention(*each, threads);
       try_rows(*each, threads);
       try_experts(*each, threads);

@@ -26,8 +26,8 @@ from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 from tongwen.engine.speculate import Proposer
 from tongwen.engine.turn import Turn, failing_alone, readings, turns_of
 from tongwen.errors import CheckpointError, ConfigError, RequestError
-from tongwen.kernels.machine import torch_on_one_thread
 from tongwen.kernels.sampling import NONE_ALLOWED, NOT_FINITE
+from tongwen.kernels.threads import torch_on_one_thread
 from tongwen.model.qwen2 import Qwen2ForCausalLM
 from tongwen.tokenizer.bpe import Tokenizer
 

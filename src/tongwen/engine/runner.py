@@ -89,18 +89,19 @@ class Runner:
             if name
         ]
         try:
-            wanted = self._hidden(batch)[batch.sample_rows[: batch.num_samples]]
+            wanted = self._hidden(batch, is_watched=True)[batch.sample_rows[: batch.num_samples]]
             self.model.lm_head(wanted, Stream(attend=self.cache))
         finally:
             for watch in watches:
                 watch.remove()
         return found[0] if found else None
 
-    def _hidden(self, batch: Batch) -> Float[Tensor, "tokens dim"]:
+    def _hidden(self, batch: Batch, *, is_watched: bool = False) -> Float[Tensor, "tokens dim"]:
         self.cache.begin(batch)
         count = batch.num_tokens
         adapter = batch.adapters[:count] if batch.is_adapted else None
-        return self.model.model(batch.token_ids[:count], Stream(attend=self.cache, adapter=adapter))
+        stream = Stream(attend=self.cache, adapter=adapter, is_watched=is_watched)
+        return self.model.model(batch.token_ids[:count], stream)
 
     def _replay(self, batch: Batch, machine: Machine) -> Float[Tensor, "samples vocab"]:
         """Every row is sampled after, so each step of this size is the same calls."""

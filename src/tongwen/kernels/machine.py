@@ -6,13 +6,12 @@ switched off by `TONGWEN_KERNELS=plain`, bounded by `TONGWEN_ISA`, and absent wh
 built them.
 """
 
-import contextlib
 import functools
 import logging
 import os
 import platform
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -68,7 +67,7 @@ class Machine:
         The wall that products meet: best of three tries of some milliseconds; `None` where no
         instruction for them is known.
         """
-        return self._library.peak_int8_ops(self.isa, self.threads) or None
+        return self._machine.peak_int8_ops() or None
 
     def takes(self, *tensors: Tensor) -> bool:
         """Whether these tensors are what the kernels work on."""
@@ -146,8 +145,7 @@ class Machine:
         """Products of one input with several packed weights; it is quantized once."""
         tokens, columns = x.shape
         self._refuse_grad(x)
-        if x.stride(1) != 1:
-            x = x.contiguous()
+        x = x if x.stride(1) == 1 else x.contiguous()
         whole = self.empty(tokens, sum(weight.rows for weight in weights))
         outs = list(whole.split([weight.rows for weight in weights], dim=1))
         calls = [
@@ -246,6 +244,18 @@ class Machine:
         self._machine.swiglu(
             gate.data_ptr(), up.data_ptr(), gate.stride(0), out.data_ptr(), *gate.shape
         )
+        return out
+
+    def mlp(
+        self, x: Float[Tensor, "tokens in"], gate: Packed, up: Packed, down: Packed
+    ) -> Float[Tensor, "tokens out"]:
+        """`down(silu(gate(x)) * up(x))`: the bits of `linear` and `swiglu`, not their memory."""
+        assert gate.rows == up.rows == down.columns, "down reads what gate and up make"
+        self._refuse_grad(x)
+        x = x if x.stride(1) == 1 else x.contiguous()
+        out = self.empty(len(x), down.rows)
+        weights = [(w.format, w.panels.data_ptr(), w.rows) for w in (gate, up, down)]
+        self._machine.mlp(x.data_ptr(), x.stride(0), *x.shape, *weights, out.data_ptr())
         return out
 
     def rope(
@@ -399,21 +409,6 @@ def _check_ids(token_ids: Int[Tensor, " tokens"], num_rows: int) -> None:
     low, high = (int(x) for x in token_ids.aminmax()) if len(token_ids) else (0, 0)
     if low < 0 or high >= num_rows:
         raise IndexError(f"token ids {low} to {high} in a table of {num_rows} rows")
-
-
-@contextlib.contextmanager
-def torch_on_one_thread() -> Iterator[None]:
-    """Keep torch from starting threads of its own beside the kernels'.
-
-    torch's threads spin for a while after each of its operations, on the processors that the
-    kernels need next: a decode step took twice as long for it.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def instruction_sets() -> tuple[str, ...]:

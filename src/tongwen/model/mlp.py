@@ -1,5 +1,7 @@
 """The feed-forward half of a block: one gated network, or a mixture of them."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,9 +26,20 @@ class MLP(nn.Module):
     def forward(
         self, x: Float[Tensor, "tokens dim"], stream: Stream
     ) -> Float[Tensor, "tokens dim"]:
-        """Transform each token on its own."""
+        """Transform each token on its own; packed weights do it all in one operation."""
+        if not stream.is_watched and (packed := self._packed()) is not None:
+            return packed[0].machine.mlp(x, *(linear.packed for linear in packed))
         gate, up = project(x, stream, self.gate_proj, self.up_proj)
         return self.down_proj(swiglu(gate, up), stream)
+
+    def _packed(self) -> list[PackedLinear] | None:
+        """The three projections where all are packed and gate and up round `x` alike."""
+        linears: list[nn.Module] = [self.gate_proj, self.up_proj, self.down_proj]
+        packed = [linear for linear in linears if isinstance(linear, PackedLinear)]
+        if len(packed) < len(linears):
+            return None
+        gate, up = (linear.packed.format == BF16 for linear in packed[:2])
+        return packed if gate == up else None
 
 
 class Experts(nn.ModuleList):
@@ -42,7 +55,7 @@ class Experts(nn.ModuleList):
         for expert, mine, weight in zip(self, rows, weights, strict=True):
             if len(mine):
                 adapted = None if stream.adapter is None else stream.adapter[mine]
-                part = Stream(attend=stream.attend, adapter=adapted)
+                part = replace(stream, adapter=adapted)
                 mixed = mixed.index_add(0, mine, expert(x[mine], part) * weight.unsqueeze(-1))
         return mixed
 

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "elementwise.hpp"
-#include "linear.hpp"
+#include "projections.hpp"
 
 namespace tongwen {
 namespace {
@@ -34,59 +34,37 @@ struct Cursor {
   }
 };
 
-// What the phases share: inputs of gate and up, inputs of down, and this thread's scratch.
-struct ExpertsScratch {
-  uint8_t *inputs, *gated, *unpacked;
-  float *gates, *ups;  // [kSpillRows, kPanelRows]
+// What the phases share: inputs of gate and up, and of down, pair by pair.
+struct ExpertsInputs {
+  Activations outer, hidden;
 
-  ExpertsScratch(const Experts& op, const Team& team)
-      : inputs(team.common),
-        gated(inputs + scratch_bytes(op.pairs, op.columns)),
-        unpacked(team.local + team.local_activations),
-        gates(reinterpret_cast<float*>(unpacked + kUnpackedBytes)),
-        ups(gates + kSpillRows * kPanelRows) {}
+  ExpertsInputs(const Experts& op, const Team& team)
+      : outer{team.common, op.pairs, op.columns, op.gate.format == Format::kBF16},
+        hidden{team.common + scratch_bytes(op.pairs, op.columns), op.pairs, op.hidden, op.down.format == Format::kBF16} {}
 };
-static_assert(2 * kSpillRows * kPanelRows * 4 <= kAttentionBytes, "gates and ups fit a thread's scratch");
 
-void gather_pairs(const Experts& op, Team& team, const ExpertsScratch& scratch) {
-  const auto prepare = op.gate.format == Format::kBF16 ? round_rows : quantize_rows;
-  Cursor at{op};
-  for (int tile; (tile = at.find(team.take(), [](int rows) { return (rows + kTileRows - 1) / kTileRows; })) >= 0;) {
-    const int rows = at.count();
-    uint8_t* inputs = scratch.inputs + bytes_of_rows(op.gate.format, at.first, op.columns);
-    for (int row = tile * kTileRows; row < smaller(rows, (tile + 1) * kTileRows); ++row)
-      prepare(op.x + op.pair_rows[at.first + row] * op.columns, 0, rows, op.columns, row, row + 1, inputs);
-  }
+Segment matrix_of(const Matrices& matrices, int expert, int rows) {
+  return {matrices.format, matrices.panels[expert], matrices.panel_bytes, rows, nullptr, nullptr, 0};
 }
 
-// Columns [first, first + count) of one gated row, into the tiles of its expert's `rows` rows.
-void store_gated(const Experts& op, const float* values, int row, int rows, int first, int count, uint8_t* out) {
-  const Format format = op.down.format;
-  const int tile = row / kTileRows * kTileRows, width = smaller(kTileRows, rows - tile);
-  int32_t* words = reinterpret_cast<int32_t*>(out + bytes_of_rows(format, tile, op.hidden));
-  for (int column = first; column < first + count; column += kGroup, values += kGroup) {
-    if (format == Format::kBF16) round_group(values, words + static_cast<size_t>(column / 2) * width, width, row - tile);
-    else quantize_group(values, words + static_cast<size_t>(column / kGroup) * width * kActivationWords, width, row - tile);
+void gather_pairs(const Experts& op, Team& team, const ExpertsInputs& inputs) {
+  Cursor at{op};
+  for (int tile; (tile = at.find(team.take(), [](int rows) { return (rows + kTileRows - 1) / kTileRows; })) >= 0;) {
+    const Activations mine = inputs.outer.part(at.first, at.count());
+    for (int row = tile * kTileRows; row < smaller(mine.rows, (tile + 1) * kTileRows); ++row)
+      store_rows(op.x + op.pair_rows[at.first + row] * op.columns, 0, mine, row, row + 1, 0, op.columns / kGroup);
   }
 }
 
 // One panel of gate and of up against all rows of one expert.
-void widen_panel(const Experts& op, const Cursor& at, int panel, const ExpertsScratch& scratch) {
-  const int rows = at.count(), first = panel * kPanelRows, count = smaller(kPanelRows, op.hidden - first);
-  const auto gate = panel_product_of(op.gate.format), up = panel_product_of(op.up.format);
-  const uint8_t* gate_panel = op.gate.panels[at.expert] + panel * op.gate.panel_bytes;
-  const uint8_t* up_panel = op.up.panels[at.expert] + panel * op.up.panel_bytes;
-  uint8_t* gated = scratch.gated + bytes_of_rows(op.down.format, at.first, op.hidden);
-  for (int row = 0; row < rows; row += kSpillRows) {
-    const int here = smaller(kSpillRows, rows - row);
-    const uint8_t* inputs = scratch.inputs + bytes_of_rows(op.gate.format, at.first + row, op.columns);
-    gate(gate_panel, inputs, here, op.columns, scratch.gates, kPanelRows, scratch.unpacked);
-    up(up_panel, inputs, here, op.columns, scratch.ups, kPanelRows, scratch.unpacked);
-    for (int m = 0; m < here; ++m) {
-      float* values = scratch.gates + m * kPanelRows;
-      gate_values(values, scratch.ups + m * kPanelRows, count, values);
-      store_gated(op, values, row + m, rows, first, count, gated);
-    }
+void widen_panel(const Experts& op, const Cursor& at, int panel, const ExpertsInputs& inputs, const Scratch& scratch) {
+  const Segment gate = matrix_of(op.gate, at.expert, op.hidden), up = matrix_of(op.up, at.expert, op.hidden);
+  const Activations x = inputs.outer.part(at.first, at.count()), hidden = inputs.hidden.part(at.first, at.count());
+  for (int row = 0; row < x.rows; row += kChunkRows) {
+    const int here = smaller(kChunkRows, x.rows - row);
+    panel_sums(gate, panel, x, row, here, scratch.sums, scratch.unpacked);
+    panel_sums(up, panel, x, row, here, scratch.others, scratch.unpacked);
+    store_gated(scratch.sums, scratch.others, kPanelRows, hidden, panel, row, here, scratch.sums);
   }
 }
 
@@ -97,32 +75,33 @@ TW_INLINE void add_weighted(float* out, const float* values, float weight, int c
 }
 
 // One panel of every expert's down, experts ascending.
-void narrow_panel(const Experts& op, int panel, const ExpertsScratch& scratch) {
+void narrow_panel(const Experts& op, int panel, const ExpertsInputs& inputs, const Scratch& scratch) {
   const int column = panel * kPanelRows, count = smaller(kPanelRows, op.columns - column);
   float* out = op.out + column;
   for (int row = 0; row < op.rows; ++row) std::memset(out + static_cast<int64_t>(row) * op.columns, 0, count * sizeof(float));
-  const auto product = panel_product_of(op.down.format);
-  for (Cursor at{op}; at.expert < op.count; at.first += at.count(), ++at.expert)
-    for (int row = 0; row < at.count(); row += kSpillRows) {
-      const int here = smaller(kSpillRows, at.count() - row);
-      const uint8_t* gated = scratch.gated + bytes_of_rows(op.down.format, at.first + row, op.hidden);
-      product(op.down.panels[at.expert] + panel * op.down.panel_bytes, gated, here, op.hidden, scratch.gates, kPanelRows, scratch.unpacked);
+  for (Cursor at{op}; at.expert < op.count; at.first += at.count(), ++at.expert) {
+    const Activations hidden = inputs.hidden.part(at.first, at.count());
+    for (int row = 0; row < hidden.rows; row += kChunkRows) {
+      const int here = smaller(kChunkRows, hidden.rows - row);
+      panel_sums(matrix_of(op.down, at.expert, op.columns), panel, hidden, row, here, scratch.sums, scratch.unpacked);
       for (int m = 0; m < here; ++m) {
         const int pair = at.first + row + m;
-        add_weighted(out + op.pair_rows[pair] * op.columns, scratch.gates + m * kPanelRows, op.weights[pair], count);
+        add_weighted(out + op.pair_rows[pair] * op.columns, scratch.sums + m * kPanelRows, op.weights[pair], count);
       }
     }
+  }
 }
 
 void experts(const Experts& op, Team& team) {
-  const ExpertsScratch scratch(op, team);
-  gather_pairs(op, team, scratch);
+  const ExpertsInputs inputs(op, team);
+  const Scratch scratch = scratch_of(team);
+  gather_pairs(op, team, inputs);
   team.wait();
-  const int panels = (op.hidden + kPanelRows - 1) / kPanelRows;
+  const int panels = panels_of(op.hidden);
   Cursor at{op};
-  for (int panel; (panel = at.find(team.take(), [&](int rows) { return rows ? panels : 0; })) >= 0;) widen_panel(op, at, panel, scratch);
+  for (int panel; (panel = at.find(team.take(), [&](int rows) { return rows ? panels : 0; })) >= 0;) widen_panel(op, at, panel, inputs, scratch);
   team.wait();
-  for (int panel; (panel = team.take()) * kPanelRows < op.columns;) narrow_panel(op, panel, scratch);
+  for (int panel; (panel = team.take()) * kPanelRows < op.columns;) narrow_panel(op, panel, inputs, scratch);
 }
 
 }  // namespace

@@ -89,12 +89,13 @@ inline Record record_at(const uint8_t* panel, int group) {
 
 // Activations, quantized to 8 bits in groups of 32 with one scale each.  Rows are tiled by four
 // (the last tile may be narrower); a tile holds one record a group, each entry `width` long:
-//   8 x 4 codes as int32 | scale | minus the sum of the codes, whole, first and second half
+//   8 x 4 codes as int32 | scale | minus the sum of the codes, whole, first and second half | the first times the scale
 constexpr int kTileRows = 4;
-constexpr int kActivationWords = kSteps + 4;
+constexpr int kActivationWords = kSteps + 5;
 constexpr size_t activation_bytes(size_t rows, size_t columns) {
   return rows * (columns / kGroup) * kActivationWords * 4;
 }
+constexpr int whole_tiles(int rows) { return (rows + kTileRows - 1) / kTileRows * kTileRows; }
 // As pairs of bfloat16 they take more: what scratch must hold.
 constexpr size_t scratch_bytes(size_t rows, size_t columns) { return rows * columns * 2; }
 static_assert(scratch_bytes(1, kGroup) >= activation_bytes(1, kGroup), "scratch holds either form");

@@ -4,12 +4,12 @@
 #include "attention.hpp"
 #include "elementwise.hpp"
 #include "experts.hpp"
-#include "linear.hpp"
+#include "projections.hpp"
 #include "reduce.hpp"
 #include "score.hpp"
 
 namespace tongwen {
 namespace {
-Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, add_gated, experts, swiglu, rope, attention, score, statistics}; }
+Kernels table(const char* name) { return {name, embed, norm, linear, dense, add, add_gated, experts, swiglu, mlp, rope, attention, score, statistics}; }
 }  // namespace
 }  // namespace tongwen

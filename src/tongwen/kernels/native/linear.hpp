@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "activations.hpp"
 #include "formats.hpp"
 #include "ops.hpp"
 #include "sums.hpp"
@@ -14,70 +15,6 @@
 
 namespace tongwen {
 namespace {
-
-// ---- activations -------------------------------------------------------------------------------
-
-constexpr float kLeastScaled = 1e-36f;  // 127 times its inverse is still finite
-alignas(64) constexpr float kZeros[kGroup] = {};
-
-// One group of one row: codes, scale and sums, in lane `lane` of a record `width` wide.
-//
-// NaN and infinity have no code.  A group that holds one gets the scale NaN, and so does every
-// product with it: what is not finite is never hidden.
-TW_INLINE void quantize_group(const float* x, int32_t* record, int width, int lane) {
-  I largest = Simd::zero();  // magnitudes as integers, in whose order NaN is above infinity
-  for (int i = 0; i < kGroup; i += kLanes) largest = Simd::max(largest, Simd::magnitude(Simd::loadf(x + i)));
-  float top = Simd::float_of(Simd::largest(largest));
-  if (!(top <= kLargestFloat)) x = kZeros, top = __builtin_nanf("");
-  const Fl inverse = Simd::allf(top > kLeastScaled ? 127.f / top : 0.f);
-  alignas(64) int8_t codes[kGroup];
-  int32_t halves[2] = {0, 0};
-  for (int i = 0; i < kGroup; i += kLanes) {
-    const I code = Simd::round(Simd::mul(Simd::loadf(x + i), inverse));
-    Simd::store_i8(codes + i, code);
-    halves[i / (kGroup / 2)] += Simd::sum(code);
-  }
-  const int32_t* words = reinterpret_cast<const int32_t*>(codes);
-  for (int step = 0; step < kSteps; ++step) record[step * width + lane] = words[step];
-  const float scale = top / 127.f;
-  std::memcpy(record + kSteps * width + lane, &scale, 4);
-  record[(kSteps + 1) * width + lane] = -(halves[0] + halves[1]);
-  record[(kSteps + 2) * width + lane] = -halves[0];
-  record[(kSteps + 3) * width + lane] = -halves[1];
-}
-
-// Rows [first, last) of x [rows, columns] into the tiles at `out`.
-void quantize_rows(const float* x, int64_t stride, int rows, int columns, int first, int last, uint8_t* out) {
-  const int groups = columns / kGroup;
-  for (int row = first; row < last; ++row) {
-    const int tile = row / kTileRows * kTileRows, width = smaller(kTileRows, rows - tile);
-    int32_t* records = reinterpret_cast<int32_t*>(out + activation_bytes(tile, columns));
-    for (int g = 0; g < groups; ++g)
-      quantize_group(x + row * stride + g * kGroup, records + static_cast<size_t>(g) * width * kActivationWords, width, row - tile);
-  }
-}
-
-// One group of one row as pairs of bfloat16, in lane `lane` of a tile `width` wide.
-TW_INLINE void round_group(const float* x, int32_t* words, int width, int lane) {
-  alignas(64) uint16_t rounded[kGroup];
-  for (int i = 0; i < kGroup; i += kLanes) Simd::store_bf16(rounded + i, Simd::loadf(x + i));
-  const int32_t* pairs = reinterpret_cast<const int32_t*>(rounded);
-  for (int i = 0; i < kGroup / 2; ++i) words[i * width + lane] = pairs[i];
-}
-
-// Rows as pairs of bfloat16, tiled likewise: [columns / 2][width] words a tile.
-void round_rows(const float* x, int64_t stride, int rows, int columns, int first, int last, uint8_t* out) {
-  for (int row = first; row < last; ++row) {
-    const int tile = row / kTileRows * kTileRows, width = smaller(kTileRows, rows - tile);
-    int32_t* words = reinterpret_cast<int32_t*>(out) + static_cast<size_t>(tile) * (columns / 2);
-    for (int c = 0; c < columns; c += kGroup) round_group(x + row * stride + c, words + static_cast<size_t>(c / 2) * width, width, row - tile);
-  }
-}
-
-// Bytes of rows of activations for products with weights of this format.
-size_t bytes_of_rows(Format format, size_t rows, size_t columns) {
-  return format == Format::kBF16 ? scratch_bytes(rows, columns) : activation_bytes(rows, columns);
-}
 
 // ---- weights of one group ----------------------------------------------------------------------
 
@@ -130,7 +67,7 @@ TW_INLINE void unpack_scales(const Record& record, int r, Fl& first, Fl& second)
 
 // Adds a finished group to the running sum of one register and one row.
 template <Scales S>
-TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float activation, int32_t minus_sum) {
+TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float activation, float scaled_minus_sum) {
   const Fl x = Simd::allf(activation);
   if constexpr (S == Scales::kHalves) {
     const Fl both = Simd::fma(Simd::to_float(second_half), other, Simd::mul(Simd::to_float(whole), scale));
@@ -138,7 +75,7 @@ TW_INLINE Fl add_group(Fl sum, I whole, I second_half, Fl scale, Fl other, float
   }
   sum = Simd::fma(Simd::to_float(whole), Simd::mul(scale, x), sum);
   if constexpr (S == Scales::kMinimum)
-    sum = Simd::fma(other, Simd::mul(Simd::allf(static_cast<float>(minus_sum)), x), sum);
+    sum = Simd::fma(other, Simd::allf(scaled_minus_sum), sum);
   return sum;
 }
 
@@ -152,7 +89,7 @@ TW_INLINE float as_float(const int32_t* word) {
 
 // ROWS rows against registers [R0, R0 + TILE) of a panel.
 template <Format F, int ROWS, int R0, int TILE>
-__attribute__((noinline)) void direct(const uint8_t* panel, const int32_t* x, int groups, float* out, int64_t stride) {
+__attribute__((noinline)) void direct(const uint8_t* panel, const int32_t* x, int groups, float* out) {
   constexpr Layout kLayout = layout_of(F);
   constexpr bool kHalves = kLayout.scales == Scales::kHalves;
   constexpr int kAhead = 2304;  // bytes
@@ -188,18 +125,18 @@ __attribute__((noinline)) void direct(const uint8_t* panel, const int32_t* x, in
       unpack_scales<F>(record, R0 + t, scale, other);
       TW_UNROLL for (int m = 0; m < ROWS; ++m)
         sum[m][t] = add_group<kLayout.scales>(sum[m][t], whole[m][t], second[m][t], scale, other,
-                                              as_float(x + kSteps * ROWS + m), x[(kSteps + 1) * ROWS + m]);
+                                              as_float(x + kSteps * ROWS + m), as_float(x + (kSteps + 4) * ROWS + m));
     }
   }
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
-    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * stride + (R0 + t) * kLanes, sum[m][t]);
+    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * kPanelRows + (R0 + t) * kLanes, sum[m][t]);
 }
 
 template <Format F, int ROWS, int R0 = 0>
-TW_INLINE void direct_panel(const uint8_t* panel, const int32_t* x, int groups, float* out, int64_t stride) {
+TW_INLINE void direct_panel(const uint8_t* panel, const int32_t* x, int groups, float* out) {
   constexpr int kTile = Simd::kDirectTile;
-  direct<F, ROWS, R0, kTile>(panel, x, groups, out, stride);
-  if constexpr (R0 + kTile < kRegisters) direct_panel<F, ROWS, R0 + kTile>(panel, x, groups, out, stride);
+  direct<F, ROWS, R0, kTile>(panel, x, groups, out);
+  if constexpr (R0 + kTile < kRegisters) direct_panel<F, ROWS, R0 + kTile>(panel, x, groups, out);
 }
 
 // ---- many rows: unpack a block of groups into L1, then tile over it -------------------------------
@@ -232,8 +169,7 @@ __attribute__((noinline)) void unpack_groups(const uint8_t* panel, int first, in
 
 // ROWS rows against registers [R0, R0 + TILE) of unpacked groups; sums go on from `out`.
 template <Format F, int ROWS, int R0, int TILE>
-__attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, int groups, bool begin, float* out, int64_t stride,
-                                     const uint8_t* ahead, int lines) {
+__attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, int groups, bool begin, float* out, const uint8_t* ahead, int lines) {
   constexpr Layout kLayout = layout_of(F);
   constexpr bool kHalves = kLayout.scales == Scales::kHalves;
   constexpr int kParts = kHalves ? 2 : 1;
@@ -241,7 +177,7 @@ __attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, 
   Fl sum[ROWS][TILE];
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
     TW_UNROLL for (int t = 0; t < TILE; ++t)
-      sum[m][t] = begin ? Simd::allf(0) : Simd::loadf(out + m * stride + (R0 + t) * kLanes);
+      sum[m][t] = begin ? Simd::allf(0) : Simd::loadf(out + m * kPanelRows + (R0 + t) * kLanes);
   for (int g = 0; g < groups; ++g, unpacked += kLayout.unpacked_bytes(), x += ROWS * kActivationWords) {
     for (int i = 0; i < lines_each; ++i, ahead += 64) Simd::prefetch_far(ahead);
     const float* scales = reinterpret_cast<const float*>(unpacked + kSteps * kStepBytes) + R0 * kLanes;
@@ -259,20 +195,20 @@ __attribute__((noinline)) void block(const uint8_t* unpacked, const int32_t* x, 
       Simd::hold(scale);
       TW_UNROLL for (int m = 0; m < ROWS; ++m)
         sum[m][t] = add_group<kLayout.scales>(sum[m][t], part[0][m][t], part[kParts - 1][m][t], scale, other,
-                                              as_float(x + kSteps * ROWS + m), x[(kSteps + 1) * ROWS + m]);
+                                              as_float(x + kSteps * ROWS + m), as_float(x + (kSteps + 4) * ROWS + m));
     }
   }
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
-    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * stride + (R0 + t) * kLanes, sum[m][t]);
+    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * kPanelRows + (R0 + t) * kLanes, sum[m][t]);
 }
 
 template <Format F, int ROWS, int R0 = 0>
-TW_INLINE void block_panel(const uint8_t* unpacked, const int32_t* x, int groups, bool begin, float* out, int64_t stride,
+TW_INLINE void block_panel(const uint8_t* unpacked, const int32_t* x, int groups, bool begin, float* out,
                            const uint8_t* ahead, int lines) {
   constexpr int kTile = Simd::kBlockTile;
-  block<F, ROWS, R0, kTile>(unpacked, x, groups, begin, out, stride, ahead, lines);
+  block<F, ROWS, R0, kTile>(unpacked, x, groups, begin, out, ahead, lines);
   if constexpr (R0 + kTile < kRegisters)
-    block_panel<F, ROWS, R0 + kTile>(unpacked, x, groups, begin, out, stride, ahead + lines * 64, lines);
+    block_panel<F, ROWS, R0 + kTile>(unpacked, x, groups, begin, out, ahead + lines * 64, lines);
 }
 
 // Calls `work` with the number of rows of a tile as a constant.
@@ -286,17 +222,13 @@ TW_INLINE void with_rows(int rows, Work work) {
   }
 }
 
-// All rows against one panel; `out` points at the panel's first column.
+// Rows [first, first + rows) against one panel, as [rows][64] at `out`; `first` begins a tile.
 template <Format F>
-void panel_product(const uint8_t* panel, const uint8_t* activations, int rows, int columns, float* out, int64_t stride, uint8_t* unpacked) {
+void panel_product(const uint8_t* panel, const Activations& x, int first, int rows, float* out, uint8_t* unpacked) {
   constexpr Layout kLayout = layout_of(F);
-  const int groups = columns / kGroup;
-  const auto tile = [&](int row, int group) {
-    const int width = smaller(kTileRows, rows - row);
-    return reinterpret_cast<const int32_t*>(activations + activation_bytes(row, columns)) + static_cast<size_t>(group) * width * kActivationWords;
-  };
+  const int groups = x.columns / kGroup;
   if (rows <= kTileRows) {
-    with_rows(rows, [&](auto n) { direct_panel<F, decltype(n)::value>(panel, tile(0, 0), groups, out, stride); });
+    with_rows(rows, [&](auto n) { direct_panel<F, decltype(n)::value>(panel, x.record(first, 0), groups, out); });
     return;
   }
   const int per_block = groups % 14 == 0 ? 14 : 8;  // 8 to 14 unpacked groups lie in L1 beside a tile
@@ -308,7 +240,7 @@ void panel_product(const uint8_t* panel, const uint8_t* activations, int rows, i
     const int lines = (per_block * kLayout.record_bytes() / kLayout.groups() / 64 + calls - 1) / calls;
     for (int row = 0; row < rows; row += kTileRows) {
       with_rows(smaller(kTileRows, rows - row), [&](auto n) {
-        block_panel<F, decltype(n)::value>(unpacked, tile(row, g), count, g == 0, out + row * stride, stride, ahead, lines);
+        block_panel<F, decltype(n)::value>(unpacked, x.record(first + row, g), count, g == 0, out + row * kPanelRows, ahead, lines);
       });
       ahead += static_cast<size_t>(lines) * 64 * (kRegisters / Simd::kBlockTile);
     }
@@ -319,11 +251,11 @@ void panel_product(const uint8_t* panel, const uint8_t* activations, int rows, i
 
 // Panels of [columns / 2][64 rows][2]; activations as tiles of pairs.
 template <int ROWS, int R0, int TILE>
-__attribute__((noinline)) void block_bf16(const uint8_t* panel, const int32_t* x, int pairs, bool begin, float* out, int64_t stride) {
+__attribute__((noinline)) void block_bf16(const uint8_t* panel, const int32_t* x, int pairs, bool begin, float* out) {
   Fl sum[ROWS][TILE];
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
     TW_UNROLL for (int t = 0; t < TILE; ++t)
-      sum[m][t] = begin ? Simd::allf(0) : Simd::loadf(out + m * stride + (R0 + t) * kLanes);
+      sum[m][t] = begin ? Simd::allf(0) : Simd::loadf(out + m * kPanelRows + (R0 + t) * kLanes);
   for (int k = 0; k < pairs; ++k) {
     const uint8_t* step = panel + static_cast<size_t>(k) * kStepBytes + R0 * kLanes * 4;
     I weights[TILE];
@@ -338,34 +270,32 @@ __attribute__((noinline)) void block_bf16(const uint8_t* panel, const int32_t* x
     }
   }
   TW_UNROLL for (int m = 0; m < ROWS; ++m)
-    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * stride + (R0 + t) * kLanes, sum[m][t]);
+    TW_UNROLL for (int t = 0; t < TILE; ++t) Simd::storef(out + m * kPanelRows + (R0 + t) * kLanes, sum[m][t]);
 }
 
 template <int ROWS, int R0 = 0>
-TW_INLINE void block_bf16_panel(const uint8_t* panel, const int32_t* x, int pairs, bool begin, float* out, int64_t stride) {
+TW_INLINE void block_bf16_panel(const uint8_t* panel, const int32_t* x, int pairs, bool begin, float* out) {
   constexpr int kTile = Simd::kDirectTile;
-  block_bf16<ROWS, R0, kTile>(panel, x, pairs, begin, out, stride);
-  if constexpr (R0 + kTile < kRegisters) block_bf16_panel<ROWS, R0 + kTile>(panel, x, pairs, begin, out, stride);
+  block_bf16<ROWS, R0, kTile>(panel, x, pairs, begin, out);
+  if constexpr (R0 + kTile < kRegisters) block_bf16_panel<ROWS, R0 + kTile>(panel, x, pairs, begin, out);
 }
 
 template <>
-void panel_product<Format::kBF16>(const uint8_t* panel, const uint8_t* activations, int rows, int columns, float* out, int64_t stride, uint8_t*) {
-  const int pairs = columns / 2, per_block = rows <= kTileRows ? pairs : 112;
+void panel_product<Format::kBF16>(const uint8_t* panel, const Activations& x, int first, int rows, float* out, uint8_t*) {
+  const int pairs = x.columns / 2, per_block = rows <= kTileRows ? pairs : 112;
   for (int k = 0; k < pairs; k += per_block) {
     const int count = smaller(per_block, pairs - k);
     for (int row = 0; row < rows; row += kTileRows) {
       const int width = smaller(kTileRows, rows - row);
-      const int32_t* x = reinterpret_cast<const int32_t*>(activations) + static_cast<size_t>(row) * pairs + static_cast<size_t>(k) * width;
+      const int32_t* pair = x.record(first + row, 0) + static_cast<size_t>(k) * width;
       with_rows(width, [&](auto n) {
-        block_bf16_panel<decltype(n)::value>(panel + static_cast<size_t>(k) * kStepBytes, x, count, k == 0, out + row * stride, stride);
+        block_bf16_panel<decltype(n)::value>(panel + static_cast<size_t>(k) * kStepBytes, pair, count, k == 0, out + row * kPanelRows);
       });
     }
   }
 }
 
-// ---- the operation -------------------------------------------------------------------------------
-
-using PanelProduct = void (*)(const uint8_t*, const uint8_t*, int, int, float*, int64_t, uint8_t*);
+using PanelProduct = void (*)(const uint8_t*, const Activations&, int, int, float*, uint8_t*);
 
 PanelProduct panel_product_of(Format format) {
   switch (format) {
@@ -378,62 +308,6 @@ PanelProduct panel_product_of(Format format) {
     case Format::kQ5_1: return panel_product<Format::kQ5_1>;
     case Format::kQ5_K: return panel_product<Format::kQ5_K>;
     default: return panel_product<Format::kBF16>;
-  }
-}
-
-// The rows of a partial panel that are computed beside the result, at a time.
-constexpr int kSpillRows = 64;
-static_assert(kSpillRows % kTileRows == 0 && kSpillRows * kPanelRows * 4 <= kAttentionBytes, "they fit a thread's scratch");
-
-// One panel of one segment: the product, then the bias.
-void segment_panel(const Linear& op, const Segment& segment, int index, const uint8_t* activations, uint8_t* unpacked, float* spill) {
-  const PanelProduct product = panel_product_of(segment.format);
-  const uint8_t* panel = segment.panels + index * segment.panel_bytes;
-  const int first = index * kPanelRows, count = smaller(kPanelRows, segment.rows - first);
-  float* out = segment.out + first;
-  if (count == kPanelRows) {
-    product(panel, activations, op.rows, op.columns, out, segment.out_stride, unpacked);
-  } else {  // the last panel is padded with zeros
-    const size_t row_bytes = bytes_of_rows(segment.format, 1, op.columns);
-    for (int row = 0; row < op.rows; row += kSpillRows) {
-      const int rows = smaller(kSpillRows, op.rows - row);
-      product(panel, activations + row * row_bytes, rows, op.columns, spill, kPanelRows, unpacked);
-      for (int m = 0; m < rows; ++m) std::memcpy(out + (row + m) * segment.out_stride, spill + m * kPanelRows, count * sizeof(float));
-    }
-  }
-  if (!segment.bias) return;
-  for (int m = 0; m < op.rows; ++m)
-    for (int i = 0; i < count; ++i) out[m * segment.out_stride + i] += segment.bias[first + i];
-}
-
-// The input as the products want it, in scratch.
-const uint8_t* prepare_rows(const Linear& op, Team& team) {
-  const auto prepare = op.segments[0].format == Format::kBF16 ? round_rows : quantize_rows;
-  if (op.rows <= kTileRows) {  // each thread quantizes for itself: no barrier
-    prepare(op.x, op.x_stride, op.rows, op.columns, 0, op.rows, team.local);
-    return team.local;
-  }
-  const int tiles = (op.rows + kTileRows - 1) / kTileRows;
-  for (int tile; (tile = team.take()) < tiles;)
-    prepare(op.x, op.x_stride, op.rows, op.columns, tile * kTileRows, smaller(op.rows, (tile + 1) * kTileRows), team.common);
-  team.wait();
-  return team.common;
-}
-
-void linear(const Linear& op, Team& team) {
-  if (op.rows == 0) return;  // a step that ends within a prompt wants no logits
-  const uint8_t* activations = prepare_rows(op, team);
-  uint8_t* unpacked = team.local + team.local_activations;
-  float* spill = reinterpret_cast<float*>(unpacked + kUnpackedBytes);
-  int total = 0;
-  for (int s = 0; s < op.num_segments; ++s) total += (op.segments[s].rows + kPanelRows - 1) / kPanelRows;
-  const int each = total >= 1024 ? 16 : total >= 128 ? 4 : 1;
-  for (int taken; (taken = team.take() * each) < total;) {
-    for (int index = taken; index < smaller(total, taken + each); ++index) {
-      int panel = index, s = 0;
-      for (int panels; panel >= (panels = (op.segments[s].rows + kPanelRows - 1) / kPanelRows); ++s) panel -= panels;
-      segment_panel(op, op.segments[s], panel, activations, unpacked, spill);
-    }
   }
 }
 

@@ -12,7 +12,6 @@
 #include <nanobind/stl/tuple.h>
 
 #include "pack.hpp"
-#include "probe.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -66,6 +65,21 @@ void linear(Machine& machine, Address x, int64_t stride, int rows, int columns, 
   perform(machine, op);
 }
 
+using Panels = std::tuple<int, Address, int>;  // format, panels, rows
+
+Segment segment_of(const Panels& weights, int columns) {
+  const auto& [format, panels, rows] = weights;
+  const Format f = format_of(format);
+  return {f, at<uint8_t>(panels), layout_of(f).panel_bytes(columns), rows, nullptr, nullptr, 0};
+}
+
+void mlp(Machine& machine, Address x, int64_t stride, int rows, int columns, const Panels& gate, const Panels& up, const Panels& down, Address out) {
+  const int ffn = std::get<2>(gate);
+  MLP op{at<float>(x), stride, rows, columns, ffn, segment_of(gate, columns), segment_of(up, columns), segment_of(down, ffn)};
+  op.down.out = at<float>(out), op.down.out_stride = op.down.rows;
+  perform(machine, op);
+}
+
 void score(Machine& machine, Address x, int64_t stride, int rows, int columns, int format, Address panels, int vocabulary, Address targets,
            Address logits, Address out) {
   const Format f = format_of(format);
@@ -99,12 +113,12 @@ NB_MODULE(_native, m) {
   m.def("row_bytes", [](int format, int columns) { return row_bytes(stored_of(format), columns); });
   m.attr("scored_logits") = kScoredLogits;
   m.attr("layout_version") = kLayoutVersion;
-  m.def("peak_int8_ops", &peak_int8_ops, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<Program>(m, "Program").def("__len__", [](const Program& p) { return p.operations.size(); });
   nb::class_<Machine>(m, "Machine")
       .def(nb::init<const char*, int>(), nb::arg("most"), nb::arg("threads"))
       .def_prop_ro("isa", &Machine::isa)
       .def_prop_ro("threads", &Machine::threads)
+      .def("peak_int8_ops", &Machine::peak_int8_ops, nb::call_guard<nb::gil_scoped_release>())
       .def("record", &Machine::record)
       .def("recorded", &Machine::recorded)
       .def("replay", &Machine::replay, nb::call_guard<nb::gil_scoped_release>())
@@ -149,6 +163,7 @@ NB_MODULE(_native, m) {
            [](Machine& machine, Address gate, Address up, int64_t stride, Address out, int rows, int columns) {
              perform(machine, SwiGLU{at<float>(gate), at<float>(up), stride, at<float>(out), rows, columns});
            })
+      .def("mlp", &mlp)
       .def("rope",
            [](Machine& machine, Address q, Address k, Address v, int64_t q_stride, int64_t k_stride, int64_t v_stride, int rows, int heads,
               int kv_heads, int head_dim, float scale, Address angles, Address positions, Address slots, Address cache) {

@@ -18,6 +18,14 @@ constexpr int kTileKeys = 128;   // keys that attention weighs at a time; tiles 
 constexpr int kBlockKeys = 32;   // keys in one block of the cache
 constexpr int kQueryRows = 64;   // query rows that share one pass over the keys
 constexpr int kAttentionBytes = 80 << 10;  // scratch of one pass
+constexpr int kChunkRows = 512;  // rows whose sums with one panel a thread holds
+constexpr int kSumsBytes = 2 * kChunkRows * kPanelRows * 4;
+static_assert(kChunkRows % kTileRows == 0, "a chunk begins with a tile");
+
+// A thread's own scratch: activations of a few rows, then what a product unpacks and sums.  Attention,
+// which never runs beside a product, takes the place of all.
+constexpr size_t local_bytes(size_t activations) { return activations + kUnpackedBytes + kSumsBytes; }
+static_assert(kAttentionBytes <= local_bytes(0), "an attention pass fits a thread's scratch");
 
 // What one thread of a team is given.
 struct Team {
@@ -128,6 +136,17 @@ struct SwiGLU {
   int rows, columns;
 };
 
+// out = down(silu(gate(x)) * up(x)); neither has a bias, and gate and up have no `out`.
+struct MLP {
+  const float* x;
+  int64_t x_stride;
+  int rows, columns, ffn;
+  Segment gate, up, down;
+};
+
+// Rows of shared scratch, `columns + ffn` wide, that an MLP needs: gate and up of a tile are floats.
+constexpr int scratch_rows(const MLP& op) { return op.rows <= kTileRows ? 4 * kTileRows : op.rows; }
+
 // Rotates queries in place (scaled), and writes rotated keys and values to the cache.
 struct Rope {
   float* q;
@@ -183,6 +202,7 @@ struct Kernels {
   void (*add_gated)(const AddGated&, Team&);
   void (*experts)(const Experts&, Team&);
   void (*swiglu)(const SwiGLU&, Team&);
+  void (*mlp)(const MLP&, Team&);
   void (*rope)(const Rope&, Team&);
   void (*attention)(const Attention&, Team&);
   void (*score)(const Score&, Team&);

@@ -80,6 +80,31 @@ int processors() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
+// The processor that this thread runs on; -1 where that is not known.
+int processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Leaves for a processor for which `is_taken` is false, if this thread may use one.
+template <class Taken>
+void move_away(Taken is_taken) {
+#if defined(__linux__)
+  cpu_set_t allowed, free;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  free = allowed;
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &allowed) && is_taken(i)) CPU_CLR(i, &free);
+  if (CPU_COUNT(&free) == 0 || sched_setaffinity(0, sizeof free, &free) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);  // it stays where it is, and may go where it might
+#else
+  (void)is_taken;
+#endif
+}
+
 }  // namespace
 
 int usable_threads() {
@@ -128,8 +153,9 @@ void Pool::Crew::learn(int64_t taken_ns, int64_t waited_ns) {
   strikes_ = 0, runs_left_ = pause_;
 }
 
-Pool::Pool(int threads) : threads_(threads), crew_(threads), working_(threads), owner_(process()), scratch_(threads + 1, nullptr) {
+Pool::Pool(int threads) : threads_(threads), crew_(threads), working_(threads), owner_(process()), places_(threads), scratch_(threads + 1, nullptr) {
   reserve(kTileRows, 1024);
+  part(0);
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
 }
 
@@ -154,7 +180,7 @@ void Pool::reserve(size_t rows, size_t columns) {
     free_pages(scratch, 0);
     scratch = larger;
   };
-  const size_t common = scratch_bytes((rows + kTileRows - 1) / kTileRows * kTileRows, columns);
+  const size_t common = scratch_bytes(whole_tiles(static_cast<int>(rows)), columns);
   const size_t alone = scratch_bytes(kTileRows, columns);
   if (common > common_bytes_) {
     grow(scratch_[0], common);
@@ -162,16 +188,31 @@ void Pool::reserve(size_t rows, size_t columns) {
   }
   if (alone <= local_activations_) return;
   const size_t activations = (alone + 63) / 64 * 64;
-  // Products and attention never run at once; what products spill takes the place of a pass.
-  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], activations + kUnpackedBytes + kAttentionBytes);
+  for (int thread = 0; thread < threads_; ++thread) grow(scratch_[thread + 1], local_bytes(activations));
   local_activations_ = activations;
 }
 
 Team Pool::team(int thread) { return {thread, working_, scratch_[0], scratch_[thread + 1], local_activations_, this}; }
 
+// Systems have been seen to leave two threads on one processor for a second while another idles.
+void Pool::part(int thread) {
+  const int mine = processor();
+  const auto is_taken = [&](int one) {
+    for (int i = 0; i < thread; ++i)
+      if (places_[i].load(std::memory_order_relaxed) == one) return true;
+    return false;
+  };
+  if (mine >= 0 && is_taken(mine)) {
+    move_away(is_taken);
+    parted_.store(true, std::memory_order_relaxed);
+  }
+  places_[thread].store(processor(), std::memory_order_relaxed);
+}
+
 void Pool::run(const std::function<void(Team&)>& work) {
   working_ = process() == owner_ ? crew_.size() : 1;
   alone_ = working_ == 1;
+  if (!alone_) part(0);
   Team mine = team(0);
   next_.store(0, std::memory_order_relaxed);
   if (alone_) return work(mine);
@@ -188,11 +229,13 @@ void Pool::run(const std::function<void(Team&)>& work) {
   }
   work(mine);
   wait();
+  if (parted_.exchange(false, std::memory_order_relaxed)) return;  // what was waited for will not come again
   crew_.learn(now_ns() - started_ns, waited_ns_.load(std::memory_order_relaxed));
 }
 
 void Pool::serve(int thread) {
   uint64_t seen = 0;
+  part(thread);
   for (;;) {
     const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
     if (!wait_a_while(called)) {
@@ -204,6 +247,7 @@ void Pool::serve(int thread) {
     seen = generation_.load(std::memory_order_acquire);
     if (stopping_) return;
     if (thread >= static_cast<int>(seen & 0xffff)) continue;
+    part(thread);
     Team mine = team(thread);
     (*work_)(mine);
     wait();

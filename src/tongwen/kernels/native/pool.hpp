@@ -32,6 +32,7 @@ class Pool {
  private:
   void serve(int thread);
   Team team(int thread);
+  void part(int thread);  // from threads before it that run on the same processor
 
   // How many threads the next run gets: fewer while another process wants their processors.
   class Crew {
@@ -52,6 +53,8 @@ class Pool {
   int working_;            // threads of the present run
   long owner_;             // the process whose workers these are: a fork's child has none
   bool alone_ = false;     // nobody helps with this run
+  std::vector<std::atomic<int>> places_;  // processors that threads were last seen on
+  std::atomic<bool> parted_{false};       // in this run
   std::vector<std::thread> workers_;
   const std::function<void(Team&)>* work_ = nullptr;
   bool stopping_ = false;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
-#include <vector>
 
 namespace tongwen {
 namespace {
@@ -63,23 +61,23 @@ Peak peak_of(const std::string& isa) {
   return {nullptr, 0};
 }
 
-double seconds_of(Loop loop, int threads) {
-  const auto started = std::chrono::steady_clock::now();
-  std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back(loop, kRounds);
-  loop(kRounds);
-  for (std::thread& other : others) other.join();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-}
-
 }  // namespace
 
-double peak_int8_ops(const std::string& isa, int threads) {
+double peak_int8_ops(const std::string& isa, Pool& pool) {
   const Peak peak = peak_of(isa);
   if (peak.loop == nullptr) return 0;
-  double best = seconds_of(peak.loop, threads);
-  for (int i = 1; i < kTries; ++i) best = std::min(best, seconds_of(peak.loop, threads));
-  return peak.ops * kRounds * threads / best;
+  double best = 0;
+  for (int i = 0; i < kTries; ++i) {
+    int threads = 1;
+    const auto started = std::chrono::steady_clock::now();
+    pool.run([&](Team& team) {
+      if (team.thread == 0) threads = team.threads;
+      peak.loop(kRounds);
+    });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    best = std::max(best, peak.ops * kRounds * threads / seconds);
+  }
+  return best;
 }
 
 }  // namespace tongwen

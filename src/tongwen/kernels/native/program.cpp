@@ -11,6 +11,7 @@
 #endif
 
 #include "pack.hpp"
+#include "probe.hpp"
 #include "routing.hpp"
 
 namespace tongwen {
@@ -78,6 +79,7 @@ void Machine::step(const Operation& operation, Team& team) const {
     void operator()(const Route& op) { route(op, team); }
     void operator()(const Experts& op) { kernels.experts(op, team); }
     void operator()(const SwiGLU& op) { kernels.swiglu(op, team); }
+    void operator()(const MLP& op) { kernels.mlp(op, team); }
     void operator()(const Rope& op) { kernels.rope(op, team); }
     void operator()(const Attention& op) { kernels.attention(op, team); }
   } call{kernels_, team};
@@ -86,6 +88,7 @@ void Machine::step(const Operation& operation, Team& team) const {
 
 void Machine::make_room(const Operation& operation) {
   if (const Linear* linear = std::get_if<Linear>(&operation)) pool_.reserve(linear->rows, linear->columns);
+  if (const MLP* mlp = std::get_if<MLP>(&operation)) pool_.reserve(scratch_rows(*mlp), mlp->columns + mlp->ffn);
   if (const Experts* experts = std::get_if<Experts>(&operation)) pool_.reserve(experts->pairs, experts->columns + experts->hidden);
 }
 
@@ -131,6 +134,11 @@ void Machine::logsumexp(const float* logits, int64_t stride, int rows, int vocab
   pool_.run([&](Team& team) {
     for (int row; (row = team.take()) < rows;) out[row] = tongwen::logsumexp(kernels_, logits + row * stride, vocabulary);
   });
+}
+
+double Machine::peak_int8_ops() {
+  std::lock_guard<std::mutex> lock(busy_);
+  return tongwen::peak_int8_ops(kernels_.name, pool_);
 }
 
 void Machine::score(Linear head, const int64_t* targets, float* out) {

@@ -12,7 +12,7 @@
 
 namespace tongwen {
 
-using Operation = std::variant<Embed, Norm, Linear, Dense, Add, AddGated, Route, Experts, SwiGLU, Rope, Attention>;
+using Operation = std::variant<Embed, Norm, Linear, Dense, Add, AddGated, Route, Experts, SwiGLU, MLP, Rope, Attention>;
 struct Program {
   std::vector<Operation> operations;
 };
@@ -31,6 +31,7 @@ class Machine {
   // Chooses a token for each of `rows` rows of logits, `stride` apart; rows are independent.
   void sample(float* logits, int64_t stride, int rows, int vocabulary, int num_tokens, const SampleRow* specs, Sampled* chosen);
   void logsumexp(const float* logits, int64_t stride, int rows, int vocabulary, double* out);
+  double peak_int8_ops();  // see `probe.hpp`
   // Natural-log probability of each row's target; NaN where its logits are not finite.
   void score(Linear head, const int64_t* targets, float* out);
   void pack(Format format, Format stored, const uint8_t* source, int rows, int columns, uint8_t* panels);

@@ -1,19 +1,17 @@
 // Log-probabilities of given tokens, from a few thousand logits of each row at a time.
 #pragma once
 
-#include "linear.hpp"
+#include "projections.hpp"
 #include "reduce.hpp"
 
 namespace tongwen {
 namespace {
 
 // The head from row `first` of the vocabulary on, as much of it as is computed at a time.
-Linear head_from(const Linear& head, int first) {
-  Linear part = head;
-  Segment& segment = part.segments[0];
+Segment head_from(Segment segment, int first) {
   segment.panels += first / kPanelRows * segment.panel_bytes;
   segment.rows = smaller(kScoredLogits, segment.rows - first);
-  return part;
+  return segment;
 }
 
 void note_logits(const Score& op, int row, int first, int count) {
@@ -26,15 +24,14 @@ void note_logits(const Score& op, int row, int first, int count) {
 
 void score(const Score& op, Team& team) {
   if (op.head.rows == 0) return;
-  const uint8_t* activations = prepare_rows(op.head, team);
-  uint8_t* unpacked = team.local + team.local_activations;
-  float* spill = reinterpret_cast<float*>(unpacked + kUnpackedBytes);
-  for (int first = 0; first < op.head.segments[0].rows; first += kScoredLogits) {
-    const Linear part = head_from(op.head, first);
-    const int count = part.segments[0].rows;
-    for (int panel; (panel = team.take()) * kPanelRows < count;) segment_panel(part, part.segments[0], panel, activations, unpacked, spill);
+  const Linear& head = op.head;
+  const Activations x = prepared(head.x, head.x_stride, head.rows, head.columns, head.segments[0].format == Format::kBF16, team);
+  for (int first = 0; first < head.segments[0].rows; first += kScoredLogits) {
+    const Segment part = head_from(head.segments[0], first);
+    share_panels(head.rows, panels_of(part.rows), 1, team,
+                 [&](int row, int rows, int panel, int) { project_panel(part, panel, x, row, rows, scratch_of(team)); });
     team.wait();
-    for (int row; (row = team.take()) < op.head.rows;) note_logits(op, row, first, count);
+    for (int row; (row = team.take()) < head.rows;) note_logits(op, row, first, part.rows);
     team.wait();
   }
 }

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from tongwen.checkpoint.blobs import write_whole
 
 
@@ -26,7 +24,7 @@ class Running:
 
 def note_running(home: Path, running: Running) -> Path:
     """Leave a note that a server runs; whoever ends it deletes the note."""
-    running = replace(running, started=psutil.Process(running.pid).create_time())
+    running = replace(running, started=_started(running.pid))
     path = home / "servers" / f"{running.pid}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(asdict(running)))
@@ -42,9 +40,23 @@ def _alive(home: Path) -> Iterator[Running]:
     for path in (home / "servers").glob("*.json"):
         try:
             running = Running(**json.loads(path.read_text()))
-            if psutil.Process(running.pid).create_time() != running.started:
+            if _started(running.pid) != running.started:
                 raise ProcessLookupError
-        except (OSError, ValueError, TypeError, psutil.Error):
+        except (OSError, ValueError, TypeError):
             path.unlink(missing_ok=True)
         else:
             yield running
+
+
+def _started(pid: int) -> float:
+    """When a process began, in seconds since 1970.
+
+    Raises:
+        ProcessLookupError: There is none.
+    """
+    import psutil  # 30 ms of the start of `tongwen run`, where no server has left a note
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error as error:
+        raise ProcessLookupError(str(error)) from error

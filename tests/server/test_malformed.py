@@ -82,7 +82,6 @@ BODIES: dict[str, dict[str, Any]] = {
         "n": 2,
         "seed": 3,
         "temperature": 0.7,
-        "stream_options": {"include_usage": True},
     },
     "/v1/completions": {
         "model": "tiny",

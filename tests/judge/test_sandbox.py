@@ -179,8 +179,7 @@ def test_run_by_root_each_program_is_a_user_of_its_own(either: Sandbox) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox, tmp_path: Path) -> None:
-    """Everything that a user of no rights needs is copied to where one can read it."""
+def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox) -> None:
     system = Path("/usr/bin/python3")
     version = "import sys; print(sys.version_info >= (3, 11))"
     if not system.exists() or _asked(system, version) != "True\n":
@@ -195,7 +194,12 @@ def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox, tmp_path: 
         "print(outcome.text)\n"
     )
     readable = subprocess.run(
-        [*_AS_ANYBODY, system, "-c", f"import sys; sys.path[:0] = {sys.path!r}; import psutil, tongwen"],
+        [
+            *_AS_ANYBODY,
+            system,
+            "-c",
+            f"import sys; sys.path[:0] = {sys.path!r}; import psutil, tongwen",
+        ],
         capture_output=True,
         check=False,
     )

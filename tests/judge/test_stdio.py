@@ -115,5 +115,9 @@ def test_the_longest_run_of_lines_that_is_python_is_found() -> None:
     assert sanitize("no python, at all!") == ""
 
 
+def test_what_python_only_warns_of_is_python() -> None:
+    assert sanitize("def f():\n    return '\\w' is 1") == "def f():\n    return '\\w' is 1"
+
+
 def test_a_text_that_is_deeply_nested_is_no_python() -> None:
     assert sanitize("(" * 50_000 + ")" * 50_000) == ""

@@ -78,19 +78,19 @@ def _as_set(value: Value) -> Value:
         return value
 
 
-def _pyramid(edge: float, height: float) -> float:
+def _pyramid(edge: Value, height: Value) -> float:
     """Area of a square pyramid of that upright height; the task does not say which height."""
     return edge**2 + 2 * edge * math.sqrt((edge / 2) ** 2 + height**2)
 
 
-def _digits_apart(one: int, other: int) -> int:
+def _digits_apart(one: Value, other: Value) -> int:
     """Sum of the differences of digits, place by place."""
     width = max(len(str(one)), len(str(other)))
     pairs = zip(str(one).zfill(width), str(other).zfill(width), strict=True)
     return sum(abs(int(a) - int(b)) for a, b in pairs)
 
 
-def _polynomial(coefficients: Sequence[float], x: float) -> float:
+def _polynomial(coefficients: Sequence[Value], x: Value) -> float:
     return math.fsum(each * x**place for place, each in enumerate(coefficients))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tongwen.judge.inside import Value
+from tongwen.judge.sanitize import parse
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class _Shape:
         return tuple if tuple in self.kinds and list not in self.kinds else list
 
 
-def _number(text: str) -> complex | str:
+def _number(text: str) -> float | complex | str:
     """The number that a text is, if it is one: JSON has none that are complex."""
     try:
         return complex(text) if "j" in text else float(text)
@@ -69,7 +70,7 @@ def typed_inputs(row: Mapping[str, Any], inputs: list[list[Any]]) -> list[list[A
         inputs: Arguments of each call, as they are in its file.
     """
     shapes: dict[int, _Shape] = {}
-    for call in ast.walk(ast.parse(row["assertion"])):
+    for call in ast.walk(parse(row["assertion"])):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == row["entry_point"]:
             for place, argument in enumerate(call.args):
                 shapes.setdefault(place, _Shape()).see(ast.literal_eval(argument))

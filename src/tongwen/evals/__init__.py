@@ -1,0 +1,1 @@
+"""Measuring a model: each benchmark a short file, each figure with a receipt."""

@@ -1,0 +1,5 @@
+"""Where programs that a model wrote are run."""
+
+
+class Sandbox:
+    """Runs programs apart from everything else."""

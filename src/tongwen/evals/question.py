@@ -63,6 +63,9 @@ class Answer:
     likelihoods: tuple[Likelihood, ...] = ()
     """Of `Rank`: of each pair.  Of `Weigh`: of the text, whose first token counts for nothing."""
 
+    token_ids: tuple[int, ...] | None = None
+    """Of `Generate`: the sampled ids of all turns; `None`: the endpoint does not tell."""
+
     finish_reason: str = "stop"
     """Of the last turn."""
 

@@ -3,3 +3,8 @@
 
 class Sandbox:
     """Runs programs apart from everything else."""
+
+    @property
+    def kind(self) -> str:
+        """What keeps them apart."""
+        return "none"

@@ -1,0 +1,27 @@
+"""The benchmarks by name."""
+
+import difflib
+
+from tongwen.errors import RequestError
+from tongwen.evals.task import Task
+from tongwen.evals.tasks.mmlu import Mmlu
+
+TASKS: dict[str, type[Task]] = {
+    "mmlu": Mmlu,
+}
+"""In the order of the cards."""
+
+
+def task_named(name: str) -> type[Task]:
+    """A benchmark.
+
+    Raises:
+        RequestError: There is none of that name; the nearest are named.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
+    meant = f"did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else None
+    raise RequestError(
+        f"no benchmark is called `{name}`", hint=meant or "`tongwen eval list` prints them"
+    )

@@ -1,9 +1,9 @@
 """Measuring a model: each benchmark a short file, each figure with a receipt.
 
-    from tongwen.evals import EvalConfig, run
+from tongwen.evals import EvalConfig, run
 
-    (result,) = run("gsm8k", "qwen2:0.5b", EvalConfig(data=Path("data"), out=Path("evals")))
-    print(result.figure.score, result.path)
+(result,) = run("gsm8k", "qwen2:0.5b", EvalConfig(data=Path("data"), out=Path("evals")))
+print(result.figure.score, result.path)
 """
 
 from importlib import import_module

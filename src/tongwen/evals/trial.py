@@ -1,20 +1,15 @@
 """One benchmark on one model, with its figure and its receipt."""
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 from tongwen.client.client import MOST_AT_ONCE, Client
-from tongwen.engine.llm import LLM
 from tongwen.errors import RequestError
 from tongwen.evals.catalogue import task_named
 from tongwen.evals.examine import Progress, Tell, examine
@@ -24,10 +19,10 @@ from tongwen.evals.receipt import Receipt, Settings, code_digest, file_digest, t
 from tongwen.evals.record import Record
 from tongwen.evals.sample import Sample
 from tongwen.evals.subject import Subject
-from tongwen.evals.target import Target, opened
 from tongwen.evals.task import Setup, Task
 from tongwen.judge.benchmarks import Benchmarks, Fetch
 from tongwen.judge.sandbox import Sandbox
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalConfig:

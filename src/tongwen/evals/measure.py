@@ -47,13 +47,13 @@ def run(
 async def _run(
     names: Sequence[str], target: Target, judge: Target | None, config: EvalConfig, tell: Tell
 ) -> list[Result]:
-    async with bench_for(names, target, judge, config) as bench:
+    async with bench_for(names, target, judge) as bench:
         return [await run_task(name, bench, config, tell) for name in names]
 
 
 @contextlib.asynccontextmanager
 async def bench_for(
-    names: Sequence[str], target: Target, judge: Target | None, config: EvalConfig
+    names: Sequence[str], target: Target, judge: Target | None
 ) -> AsyncGenerator[Bench, None]:
     """What benchmarks are run with; the model's and the judge's memory is let go at the end.
 

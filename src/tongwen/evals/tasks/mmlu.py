@@ -6,7 +6,7 @@ from typing import Any
 from tongwen.evals.question import Answer, Generate, Question, Rank
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.task import About, Preset, Task
-from tongwen.judge.choices import first_letter
+from tongwen.judge.choices import first_capital
 
 _LETTERS = "ABCD"
 
@@ -63,7 +63,7 @@ class Mmlu(Task):
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Whether it is the letter of the key."""
         if self.asks_in_turns:
-            letter = first_letter(answer.text, _LETTERS)
+            letter = first_capital(answer.text)
         else:
             letter = _LETTERS[answer.best]
         return Grade(score=float(letter == _LETTERS[sample.row["answer"]]), parsed=letter)

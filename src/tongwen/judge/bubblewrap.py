@@ -5,7 +5,6 @@ that nobody else is, which the kernel's bound on processes needs too: it does no
 Run by anybody else, it makes a user namespace, and forbids further ones.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec

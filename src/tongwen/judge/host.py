@@ -21,7 +21,15 @@ ENVIRONMENT = {
 """What a program finds in its environment, beside what is given to it; nothing is inherited."""
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_SETTINGS = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mono", "php")
+_SETTINGS = (
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mono",
+    "php",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +98,6 @@ def view(more: Mapping[str, str]) -> View:
     settings = [Path("/etc", name) for name in _SETTINGS] + sorted(Path("/etc").glob("java*"))
     system += [str(path) for path in settings if path.exists()]
     python = interpreter()
-    return View(links, dict(zip(system, system, strict=True)) | python.folders | dict(more), python.hidden)
+    return View(
+        links, dict(zip(system, system, strict=True)) | python.folders | dict(more), python.hidden
+    )

@@ -186,7 +186,9 @@ class Watch:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            raise SandboxError(f"a sandbox did not end within {_END_S:g} s of being killed") from None
+            raise SandboxError(
+                f"a sandbox did not end within {_END_S:g} s of being killed"
+            ) from None
 
     def _drain(self) -> None:
         """Read what was written just before the end."""
@@ -207,7 +209,9 @@ class Watch:
         status = self._said("exit-code")
         if self._ended_by is None and status is None:
             line = bytes(self._err.data).decode("utf-8", "replace").strip().splitlines()
-            raise SandboxError(f"the sandbox could not be made: {line[-1] if line else 'no reason'}")
+            raise SandboxError(
+                f"the sandbox could not be made: {line[-1] if line else 'no reason'}"
+            )
         is_over = self._out.is_over or self._err.is_over
         ended_by = self._ended_by or ("output" if is_over else "exit")
         return Outcome(

@@ -1,12 +1,12 @@
 """Questions whose choices bear letters: which letter is the likeliest, or which one is written.
 
-    The following are ... about anatomy.      head
-                                              (blank line)
-    Which bone is the longest?                ┐
-    A. the femur                              │ problem
-    ...                                       │
-    Answer:                                   ┘ cue
-    Answer: A  /  Answer: B  / ...            the letters that are ranked
+The following are ... about anatomy.      head
+                                          (blank line)
+Which bone is the longest?                ┐
+A. the femur                              │ problem
+...                                       │
+Answer:                                   ┘ cue
+Answer: A  /  Answer: B  / ...            the letters that are ranked
 """
 
 from abc import abstractmethod

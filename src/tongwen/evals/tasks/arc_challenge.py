@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tongwen.evals.likeliest import Choice, Choices, Likeliest
+from tongwen.evals.pools import harness_shots, same_shots
 from tongwen.evals.sample import Sample
-from tongwen.evals.shots import with_shots
 from tongwen.evals.task import About, Preset
 
 
@@ -50,8 +50,10 @@ class ArcChallenge(Likeliest):
         data, hint = self.setup.data, self.about.obtain
         rows = data.rows("arc_challenge/test", hint=hint)
         solved = data.rows("arc_challenge/train", hint=hint) if self.num_shots else []
-        drawn = self.setup.preset == "harness"
-        pairs = with_shots(rows, solved, self.num_shots, drawn=drawn, spares_asked=False)
+        if self.setup.preset == "harness":
+            pairs = harness_shots(rows, solved, self.num_shots, spares=False)
+        else:
+            pairs = same_shots(rows, solved, self.num_shots, self.about.title)
         return [
             Sample(id=str(number), row=row, shots=shots)
             for number, (row, shots) in enumerate(pairs)

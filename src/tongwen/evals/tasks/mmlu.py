@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tongwen.evals.lettered import Lettered, Problem, lettered
+from tongwen.evals.pools import by_group
 from tongwen.evals.sample import Sample
-from tongwen.evals.shots import by_group, first
+from tongwen.evals.shots import first
 from tongwen.evals.task import About, Preset
 
 
@@ -47,7 +48,7 @@ class Mmlu(Lettered):
                 id=str(number),
                 row=row,
                 group=row["subject"],
-                shots=first(solved.get(row["subject"], ()), self.num_shots),
+                shots=first(solved.get(row["subject"], ()), self.num_shots, row["subject"]),
             )
             for number, row in enumerate(data.rows("mmlu/test", hint=hint))
         ]

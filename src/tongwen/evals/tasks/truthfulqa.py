@@ -63,9 +63,7 @@ class TruthfulQa(Task):
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """MC2, and MC1 beside it."""
         listed, likelihoods = _listed(sample.row), answer.likelihoods
-        logprobs = {
-            text: each.logprob for text, each in zip(listed, likelihoods, strict=True)
-        }
+        logprobs = {text: each.logprob for text, each in zip(listed, likelihoods, strict=True)}
         single, several = _targets(sample.row)
         text, is_true = single[best([logprobs[text] for text, _ in single])]
         return Grade(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tongwen.evals.likeliest import Choice, Choices, Likeliest
+from tongwen.evals.pools import harness_shots, same_shots, train_or_apart
 from tongwen.evals.sample import Sample
-from tongwen.evals.shots import train_or_apart, with_shots
 from tongwen.evals.task import About, Preset
 
 
@@ -47,10 +47,12 @@ class WinoGrande(Likeliest):
     def samples(self) -> list[Sample]:
         """Sentences in the order of the file, without those set apart."""
         data = self.setup.data
-        asked = data.rows(*self.about.files[0], hint=self.about.obtain)
-        pool, asked = train_or_apart(data, "winogrande/train", asked)
-        drawn = self.setup.preset == "harness"
-        pairs = with_shots(asked, pool, self.num_shots, drawn=drawn, spares_asked=True)
+        found = data.rows(*self.about.files[0], hint=self.about.obtain)
+        pool, rows = train_or_apart(data, "winogrande/train", found)
+        if self.setup.preset == "harness":
+            pairs = harness_shots(rows, pool, self.num_shots, spares=True)
+        else:
+            pairs = same_shots(rows, pool, self.num_shots, self.about.title)
         return [
             Sample(id=str(number), row=row, shots=shots)
             for number, (row, shots) in enumerate(pairs)

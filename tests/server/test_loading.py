@@ -72,9 +72,7 @@ def test_the_time_of_a_request_is_counted_while_its_model_loads(
 
 
 @pytest.mark.parametrize("path", LOOKS)
-def test_the_time_is_counted_whatever_is_asked(
-    tiny_model: Path, tmp_path: Path, path: str
-) -> None:
+def test_the_time_is_counted_whatever_is_asked(tiny_model: Path, tmp_path: Path, path: str) -> None:
     with slow_server(tiny_model, tmp_path, Limits(request_s=0.3)) as (url, _):
         status, _, said = ask(url, path, LOOKS[path])
         assert status == 503

@@ -175,8 +175,6 @@ def test_what_does_not_go_together_is_refused_in_one_line(
         ("/v1/completions", {**ASK, "prompt_logprobs": 1}),
     ],
 )
-def test_what_goes_together_is_answered(
-    tiny_url: str, path: str, body: dict[str, object]
-) -> None:
+def test_what_goes_together_is_answered(tiny_url: str, path: str, body: dict[str, object]) -> None:
     status, _, said = ask(tiny_url, path, body)
     assert status == 200, said

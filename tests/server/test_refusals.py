@@ -1,4 +1,4 @@
-"""What is too long, or does not go together: refused with one line that has the names and numbers."""
+"""What is too long, or does not go together, is refused in one line with names and numbers."""
 
 import json
 import threading

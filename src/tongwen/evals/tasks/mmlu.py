@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tongwen.evals.question import Answer, Generate, Question, Rank
+from tongwen.evals.question import Answer
 from tongwen.evals.sample import Grade, Sample
-from tongwen.evals.task import About, Preset, Task
+from tongwen.evals.task import About, Preset
 from tongwen.judge.choices import first_capital
 
 _LETTERS = "ABCD"

@@ -61,6 +61,24 @@ def test_an_answer_that_changes_its_language_is_found(
         assert 0.15 < share < 0.9, (code, share)
 
 
+def test_a_guest_sentence_within_a_line_is_found(languages: Languages) -> None:
+    german = "Der Hund schläft seit heute Morgen unter dem großen Tisch in der Küche. "
+    english = "The dog has been sleeping under the large kitchen table since this morning. "
+    assert languages.share_in(german * 2, "de") == 1.0
+    assert 0.55 < languages.share_in(german * 2 + english, "de") < 0.75
+
+
+def test_questions_of_benchmarks_pass_as_their_own_language(
+    languages: Languages, shared: Path
+) -> None:
+    with gzip.open(shared / "data/mgsm/test.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    for code in ("en", "es", "fr", "de", "ru", "zh", "ja", "th", "bn"):
+        texts = [row["question"] for row in rows if row["lang"] == code]
+        passed = sum(languages.share_in(text, code) >= 0.95 for text in texts)
+        assert passed >= 0.95 * len(texts), (code, passed)
+
+
 @pytest.mark.parametrize(
     ("text", "language", "share"),
     [

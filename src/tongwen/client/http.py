@@ -65,6 +65,7 @@ class HttpClient:
         model: What it is called there.
         api_key: Sent as `Authorization: Bearer`; no message holds it.
         wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
+        takes_starts: It is Tongwen's own, and may be told from where on a prompt is scored.
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
@@ -80,13 +81,14 @@ class HttpClient:
         *,
         api_key: str | None = None,
         wants_token_ids: bool = False,
+        takes_starts: bool = False,
         timeout_s: float = 600.0,
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.endpoint, self._model, self._api_key = base_of(endpoint), model, api_key
         self._more = {"return_token_ids": True} if wants_token_ids else {}
-        self._retries = retries or Retries()
+        self._takes_starts, self._retries = takes_starts, retries or Retries()
         self._http = httpx2.AsyncClient(
             headers={"Content-Type": "application/json", **bearer(api_key)},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
@@ -145,15 +147,39 @@ class HttpClient:
             raise self._broken_off(whole)
         yield Part("", whole.reply())
 
-    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
+    async def score(
+        self, prompts: Sequence[str | Sequence[int]], starts: Sequence[int] | None = None
+    ) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt, by an echoed completion.
 
-        The endpoint writes one token, for which the context must have room.
+        The endpoint writes one token, for which the context must have room.  OpenAI's dialect has
+        no words for `starts`: other endpoints than Tongwen's give all.
 
         Raises:
             TongwenError: As `ask`; or the endpoint echoes no log-probabilities.
         """
-        return await together(self._score, prompts)
+        starts = starts or [0] * len(prompts)
+        return await together(self._score, list(zip(prompts, starts, strict=True)))
+
+    async def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, from vLLM's and our own `/tokenize`.
+
+        Raises:
+            TongwenError: As `ask`; or the endpoint has no such path.
+        """
+        root = self.endpoint.removesuffix("/v1")
+        told: dict[str, Any] = {"model": self.model}
+        if isinstance(prompt, str):
+            told["prompt"] = prompt
+        elif is_conversation(prompt):
+            told |= _said(cast(Sequence[Mapping[str, Any]], prompt))
+        else:
+            return list(cast(Sequence[int], prompt))
+        answer = await self._sent("POST", "/tokenize", told, root)
+        try:
+            return [int(each) for each in answer["tokens"]]
+        except _STRANGE as error:
+            raise self._strange(answer) from error
 
     async def models(self) -> list[dict[str, Any]]:
         """The models of the endpoint, as `/v1/models` describes them.
@@ -171,8 +197,11 @@ class HttpClient:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
+    async def _score(self, wanted: tuple[str | Sequence[int], int]) -> list[float | None]:
+        prompt, start = wanted
         wish = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        if self._takes_starts:
+            wish |= {"logprobs": 0, "prompt_logprobs_from": start}
         body = {"model": self.model, "prompt": _plain(prompt), **wish}
         answer = await self._sent("POST", "/completions", body)
         try:
@@ -191,18 +220,18 @@ class HttpClient:
         body = {"model": self.model, **wire_params(params, is_chat=is_chat), **self._more}
         if not is_chat:
             return "/completions", {**body, "prompt": _plain(cast(str | Sequence[int], prompt))}
-        messages = [dict(each) for each in cast(Sequence[Mapping[str, Any]], prompt)]
-        if messages[-1].get("role") == "assistant":  # vLLM's words for going on with it
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
-        return "/chat/completions", {**body, "messages": messages}
+        said = _said(cast(Sequence[Mapping[str, Any]], prompt))
+        return "/chat/completions", {**body, **said}
 
-    async def _sent(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None, root: str | None = None
+    ) -> dict[str, Any]:
         """The answer to a body, after as many tries as it takes."""
-        data = None if body is None else _encoded(body)
+        data, place = None if body is None else _encoded(body), (root or self.endpoint) + path
 
         async def once() -> dict[str, Any]:
             try:
-                answer = await self._http.request(method, self.endpoint + path, content=data)
+                answer = await self._http.request(method, place, content=data)
             except httpx2.RequestError as fault:
                 raise self._silent(fault) from fault
             if answer.status_code != 200:
@@ -339,6 +368,14 @@ def base_of(endpoint: str) -> str:
     for path in ("/chat/completions", "/completions"):
         base = base.removesuffix(path)
     return base if httpx2.URL(base).path.strip("/") else f"{base}/v1"
+
+
+def _said(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A conversation as a body has it; vLLM's words for going on with a last turn."""
+    said: dict[str, Any] = {"messages": [dict(each) for each in messages]}
+    if said["messages"][-1].get("role") == "assistant":
+        said |= {"continue_final_message": True, "add_generation_prompt": False}
+    return said
 
 
 def _is_loopback(endpoint: str) -> bool:

@@ -1,1 +1,1 @@
-"""What is right and what is not: answers, instructions, programs, and the files that ask."""
+"""What judges an answer: sandbox, equality, instructions, benchmark files.  No torch."""

@@ -97,7 +97,7 @@ def valued(formula: Any) -> complex | None:  # noqa: ANN401
     """The finite number that `formula` comes to, or None."""
     try:
         found = complex(sympy.N(formula.doit()))
-    except (TypeError, ValueError, AttributeError, OverflowError, ArithmeticError):
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError):
         return None
     return found if math.isfinite(abs(found)) else None
 

@@ -15,7 +15,7 @@ from tongwen.judge.symbolic import Symbolic
 
 # `x=`, `f(x)=`, `x_1=`, `AB=` or `x\in`, which an answer may have and another lack.
 _NAMED = re.compile(
-    r"(?:\\?[a-zA-Z]+)(?:_\{?\w+\}?)?(?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)"
+    r"(?:\\?[a-zA-Z]+)(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)"
 )
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 _BASED = re.compile(r"(-?[0-9a-fA-F]+)_\{?(\d+)\}?")

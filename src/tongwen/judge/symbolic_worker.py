@@ -15,10 +15,10 @@ import resource
 import sys
 from typing import Any
 
-import sympy  # type: ignore[import-untyped]
+import sympy
 from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
-from math_verify import grader  # type: ignore[import-untyped]
-from sympy.parsing import sympy_parser  # type: ignore[import-untyped]
+from math_verify import grader
+from sympy.parsing import sympy_parser
 
 from tongwen.judge.extra import library
 

@@ -1,10 +1,11 @@
 """MMLU-Pro: up to ten choices, reasoned (Wang et al., 2024, https://arxiv.org/abs/2406.01574)."""
 
 import re
+from collections.abc import Sequence
 
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
-from tongwen.evals.shots import Row, first, set_apart
+from tongwen.evals.shots import Apart, Row, first, set_apart
 from tongwen.evals.task import About, Preset, Task
 from tongwen.judge.choices import TEN, mmlu_pro
 
@@ -90,9 +91,7 @@ class MmluPro(Task):
             notes={"examples": "worked" if reasoned else "letters alone"},
         )
 
-    def _shown(
-        self, rows: list[dict[str, object]]
-    ) -> tuple[dict[Hashable, tuple[Row, ...]], set[int]]:
+    def _shown(self, rows: Sequence[Row]) -> Apart:
         if not self.num_shots:
             return {}, set()
         if self.setup.data.find((_VALIDATION,)) is None:

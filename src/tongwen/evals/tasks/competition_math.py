@@ -104,10 +104,12 @@ class CompetitionMath(Task):
         return self.asks_in_turns and self.setup.preset == "qwen2-report"
 
     def _found(self, text: str) -> str:
-        if self.setup.preset != "harness":
-            return extract(text)
-        match = _HARNESS.search(text + "I hope it is correct.")
-        return match[1].strip() if match else ""
+        if self.setup.preset == "harness":
+            match = _HARNESS.search(text + "I hope it is correct.")
+            found = match[1].strip() if match else ""
+        else:
+            found = extract(text)
+        return last_boxed(found) or found
 
 
 def _mended(row: Row) -> Row:

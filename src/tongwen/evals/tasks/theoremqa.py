@@ -9,7 +9,7 @@ from tongwen.evals.shots import Row, first, turns
 from tongwen.evals.task import About, Preset, Task
 from tongwen.judge import answers
 from tongwen.judge.equality import split_commas, value
-from tongwen.judge.mathematics import extract, last_boxed, normalise
+from tongwen.judge.mathematics import last_boxed, normalise
 
 _TASK = "Solve the problem. End with a line that says: The answer is ...\n\n"
 _POWER = re.compile(
@@ -76,12 +76,13 @@ class TheoremQa(Task):
 
 
 def _taken(text: str) -> str:
-    """What follows `answer is`, to the end of the line; else the box, else the last number."""
+    """What follows the last `answer is`, to the end of its line; else what stands in the box.
+
+    Nothing else: of a solution that turns in circles until it is cut, some number would be right.
+    """
     found = re.findall(r"answer is:?\s*(.+)", text)
-    if not found:
-        return extract(text)
-    boxed = last_boxed(found[-1])
-    return (boxed if boxed is not None else found[-1]).strip(" *$.`")
+    last = found[-1] if found else ""
+    return (last_boxed(last or text) or last).strip(" *$.`")
 
 
 def _gold(row: Row) -> Key:

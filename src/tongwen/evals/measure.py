@@ -1,223 +1,74 @@
-"""`run`: benchmarks on a model, each with its figure and its receipt."""
+"""`run`: benchmarks on a model, one after the other."""
 
 import asyncio
-import hashlib
-import json
-import random
-import re
-import time
-from collections.abc import Callable, Coroutine, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tongwen.client.client import MOST_AT_ONCE, Client
-from tongwen.errors import RequestError
+from tongwen.engine.llm import LLM
 from tongwen.evals.catalogue import task_named
-from tongwen.evals.examine import Progress, Tell, examine
-from tongwen.evals.figure import Figure
-from tongwen.evals.journal import Journal, write_records
-from tongwen.evals.receipt import Receipt, Settings, code_digest, file_digest, this_machine
-from tongwen.evals.record import Record
-from tongwen.evals.sample import Sample
-from tongwen.evals.subject import Subject
-from tongwen.evals.task import Setup, Task
-from tongwen.judge.benchmarks import Benchmarks, Fetch
+from tongwen.evals.examine import Tell
+from tongwen.evals.target import Target, opened
+from tongwen.evals.trial import Bench, EvalConfig, Result, run_task
 from tongwen.judge.sandbox import Sandbox
-
 
 Done = TypeVar("Done")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvalConfig:
-    """How benchmarks are run."""
+def run(
+    tasks: str | Sequence[str],
+    target: Target | str | Path | LLM,
+    config: EvalConfig,
+    *,
+    judge: Target | None = None,
+    tell: Tell = lambda _: None,
+) -> list[Result]:
+    """Measure a model: benchmarks one after the other; also within a running event loop.
 
-    data: Path | None = None
-    """Directory that holds the benchmarks' files; `None`: fetched."""
-
-    out: Path
-    """Directory of receipts and samples."""
-
-    preset: str | None = None
-    """The published way to run them; `None`: each benchmark's first."""
-
-    limit: int | None = None
-    """Samples, drawn by the seed; `None`: all of them."""
-
-    shots: int | None = None
-    """Solved rows before each sample; `None`: as the preset says."""
-
-    n: int = 1
-    """Completions of each sample."""
-
-    temperature: float = 0.0
-    seed: int = 0
-    concurrency: int = MOST_AT_ONCE
-    """Samples in the model's hands at once; changes no figure."""
-
-    def __post_init__(self) -> None:
-        for name in ("limit", "n", "concurrency"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"`{name}` must be at least 1, not {value}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bench:
-    """Who is measured, by whose judgement."""
-
-    client: Client
-    subject: Subject
-    sandbox: Sandbox | None = None
-    judge: Client | None = None
-    fetch: Fetch | None = None
-    """Fetches files of benchmarks that the directory of data has not."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """A benchmark that was run."""
-
-    receipt: Receipt
-    path: Path
-    """Where the receipt lies."""
-
-    records: list[Record] = field(repr=False)
-    """Every sample."""
-
-    @property
-    def figure(self) -> Figure:
-        """What it came to."""
-        return self.receipt.figure
-
-
-async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> Result:
-    """Run one benchmark; what an earlier run of the same settings did is not done again.
+    Args:
+        tasks: Their names; `tongwen eval list` prints them.
+        target: The model.
+        config: How they are run.
+        judge: Who gives the verdicts, where a benchmark wants a judge.
+        tell: Called after each sample.
 
     Raises:
-        RequestError: The benchmark, the preset or its data is not there; or no sample was graded.
+        TongwenError: The model, a benchmark or its data is not there.
     """
-    started = time.monotonic()
-    task = make_task(name, bench, config)
-    settings = _settings(name, task, config)
-    samples = chosen(task.samples(), config.limit, config.seed)
-    data, code = dict(task.setup.data.digests), code_digest()
-    key = _key(settings, bench.subject, data, code)
-    stem = "-".join((name, settings.preset, _plain(bench.subject.name), key[:8]))
-    with Journal(config.out / f"{stem}.partial.jsonl", key) as journal:
-        records = await examine(
-            task,
-            bench.client,
-            samples,
-            journal,
-            progress=Progress(name, len(samples)),
-            concurrency=config.concurrency,
-            tell=tell,
-        )
-    kept = config.out / f"{stem}.samples.jsonl"
-    write_records(kept, records)
-    receipt = Receipt(
-        settings=settings,
-        subject=bench.subject,
-        figure=figure_of(task, samples, records),
-        num_samples=len(records),
-        num_failed=sum(record.failed is not None for record in records),
-        data=data,
-        code=code,
-        samples_file=kept.name,
-        samples_sha256=file_digest(kept),
-        machine=this_machine(),
-        seconds=round(time.monotonic() - started, 3),
-    )
-    path = config.out / f"{stem}.receipt.json"
-    receipt.write(path)
-    if not receipt.num_failed:  # else the journal lets the next run ask those alone
-        journal.path.unlink()
-    return Result(receipt=receipt, path=path, records=records)
+    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    model = target if isinstance(target, Target) else Target(model=target)
+    for name in names:
+        task_named(name)  # a wrong name is said before a model is loaded
+    return finished(lambda: _run(names, model, judge, config, tell))
 
 
-def make_task(name: str, bench: Bench, config: EvalConfig) -> Task:
-    """A benchmark with what it works with.
-
-    Raises:
-        RequestError: There is none of that name, or it has no such preset.
-    """
-    kind = task_named(name)
-    return kind(
-        Setup(
-            data=Benchmarks(config.data, bench.fetch),
-            preset=config.preset or next(iter(kind.about.presets)),
-            is_chat=bench.subject.is_chat,
-            shots=config.shots,
-            n=config.n,
-            temperature=config.temperature,
-            seed=config.seed,
-            sandbox=bench.sandbox,
-            judge=bench.judge,
-        )
-    )
-
-
-def chosen(samples: list[Sample], limit: int | None, seed: int) -> list[Sample]:
-    """As many samples, drawn by the seed, in the order of the file; fewer are among more."""
-    ids = {sample.id for sample in samples}
-    assert len(ids) == len(samples), "a sample is told from all others by its id"
-    if limit is None or limit >= len(samples):
-        return samples
-    order = list(range(len(samples)))
-    random.Random(seed).shuffle(order)
-    return [samples[place] for place in sorted(order[:limit])]
-
-
-def figure_of(task: Task, samples: Sequence[Sample], records: Sequence[Record]) -> Figure:
-    """The figure of what was graded.
-
-    Raises:
-        RequestError: Nothing was.
-    """
-    pairs = zip(samples, records, strict=True)
-    graded = [record.graded(sample) for sample, record in pairs if record.failed is None]
-    if not graded:
-        raise RequestError(
-            f"not one of {len(records)} samples of `{task.about.title}` was graded: "
-            f"{records[0].failed if records else 'there are none'}"
-        )
-    return task.figure(graded)
-
-
-def _settings(name: str, task: Task, config: EvalConfig) -> Settings:
-    runs_programs = "sandbox" in task.about.needs
-    return Settings(
-        task=name,
-        preset=task.setup.preset,
-        shots=task.num_shots,
-        limit=config.limit,
-        seed=config.seed,
-        n=config.n,
-        temperature=config.temperature,
-        judge=task.judge.model if "judge" in task.about.needs else None,
-        sandbox=task.sandbox.kind if runs_programs else None,
-    )
-
-
-def _key(settings: Settings, subject: Subject, data: dict[str, str], code: str) -> str:
-    whole = json.dumps([asdict(settings), subject.to_json(), data, code], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", Path(name).name)[:60]
-
-
-def run_all(names: Sequence[str], bench: Bench, config: EvalConfig, tell: Tell) -> list[Result]:
-    """Run benchmarks one after the other, also from within a running event loop."""
-
-    async def each() -> list[Result]:
+async def _run(
+    names: Sequence[str], target: Target, judge: Target | None, config: EvalConfig, tell: Tell
+) -> list[Result]:
+    async with bench_for(names, target, judge) as bench:
         return [await run_task(name, bench, config, tell) for name in names]
 
-    return finished(each)
+
+@contextlib.asynccontextmanager
+async def bench_for(
+    names: Sequence[str], target: Target, judge: Target | None
+) -> AsyncGenerator[Bench, None]:
+    """What benchmarks are run with; the model's and the judge's memory is let go at the end.
+
+    Raises:
+        TongwenError: The model is not there, or no program can be run in isolation here.
+    """
+    needs = {need for name in names for need in task_named(name).about.needs}
+    async with contextlib.AsyncExitStack() as stack:
+        # Programs may not be run here: say so before minutes are spent.
+        sandbox = stack.enter_context(Sandbox()) if "sandbox" in needs else None
+        client, subject = await stack.enter_async_context(opened(target))
+        verdicts = None
+        if judge is not None and "judge" in needs:
+            verdicts, _ = await stack.enter_async_context(opened(judge))
+        yield Bench(client=client, subject=subject, sandbox=sandbox, judge=verdicts)
 
 
 def finished(work: Callable[[], Coroutine[Any, Any, Done]]) -> Done:

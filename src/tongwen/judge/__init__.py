@@ -1,1 +1,1 @@
-"""What judges an answer: sandbox, equality, instructions, benchmark files.  No tensors."""
+"""What judges an answer: sandbox, equality, instructions, benchmark files.  No torch."""

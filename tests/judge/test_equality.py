@@ -151,7 +151,9 @@ x\ge 2 | x ≥ 2
 \infty | ∞
 $5$ | 5
 \(5\) | 5
-5\ | 5
+5\; | 5
+101_2 | 101_{2}
+101_2 | 101
 \displaystyle 5 | 5
 \frac{2}{4} | \frac{1}{2}
 0.1 | 10\%
@@ -288,7 +290,7 @@ def test_a_gold_of_math_with_another_digit_is_wrong(
     numbers = 0
     for gold in golds:
         match = re.search(r"(?<![\d.,])[1-9](?![\d.,])", gold)
-        if match is None or gold.startswith(r"\text"):
+        if match is None or r"\text" in gold or r"\mbox" in gold:
             continue
         other = gold[: match.start()] + str(int(match[0]) % 9 + 1) + gold[match.end() :]
         # 8 as a power or a product of what stands beside it may give the same again.

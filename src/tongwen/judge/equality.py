@@ -16,6 +16,7 @@ from tongwen.judge.symbolic import Symbolic
 # `x=`, `f(x)=` or `x\in`, which an answer may have and another lack.
 _NAMED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)")
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
+_BASED = re.compile(r"(-?[0-9a-fA-F]+)_\{?(\d+)\}?")
 _OPEN, _CLOSED = "([{", ")]}"
 
 
@@ -51,6 +52,9 @@ class Equality:
             return left == right == ""
         if left.lower() == right.lower() or self._close(left, right):
             return True
+        bases = _BASED.fullmatch(left), _BASED.fullmatch(right)
+        if any(bases):
+            return same_in_base(left, right, all(bases))
         parts = elements(left), elements(right)
         if parts[0] is not None and parts[1] is not None:
             return self._all_same(parts[0], parts[1])
@@ -96,6 +100,13 @@ def unnamed(text: str, other: str) -> str:
     r"""`text` without the `x=` or `x\in` before it, where `other` has no such sign at all."""
     match = _NAMED.match(text)
     return text if match is None or re.search(r"=|\\in(?![a-z])", other) else text[match.end() :]
+
+
+def same_in_base(left: str, right: str, both: bool) -> bool:
+    """Whether numerals such as `101_2` agree; a base that only one of them names is let pass."""
+    if both:
+        return re.sub("[{}]", "", left).lower() == re.sub("[{}]", "", right).lower()
+    return left.partition("_")[0].lower() == right.partition("_")[0].lower()
 
 
 def value(text: str) -> float | None:

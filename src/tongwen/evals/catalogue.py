@@ -1,6 +1,7 @@
 """The benchmarks by name."""
 
 import difflib
+from collections.abc import Sequence
 
 from tongwen.errors import RequestError
 from tongwen.evals.task import Task
@@ -25,3 +26,17 @@ def task_named(name: str) -> type[Task]:
     raise RequestError(
         f"no benchmark is called `{name}`", hint=meant or "`tongwen eval list` prints them"
     )
+
+
+def tasks_named(names: Sequence[str]) -> list[str]:
+    """The names of benchmarks, blanks and repetitions left out.
+
+    Raises:
+        RequestError: There is none of one of these names.
+    """
+    found = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not found:
+        raise RequestError("no benchmark is named", hint="`tongwen eval list` prints them")
+    for name in found:
+        task_named(name)
+    return found

@@ -5,7 +5,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -95,11 +95,11 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
     """
     started = time.monotonic()
     task = make_task(name, bench, config)
-    settings = _settings(name, task, config)
+    settings = settings_of(name, task, config)
     samples = chosen(task.samples(), config.limit, config.seed)
-    data, code = dict(task.setup.data.digests), code_digest()
-    key = _key(settings, bench.subject, data, code)
-    stem = "-".join((name, settings.preset, _plain(bench.subject.name), key[:8]))
+    data = dict(task.setup.data.digests)
+    key = _key(settings, bench.subject, data, code_digest())
+    stem = _stem(settings, bench.subject, key)
     with Journal(config.out / f"{stem}.partial.jsonl", key) as journal:
         records = await examine(
             task,
@@ -110,12 +110,41 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
             concurrency=config.concurrency,
             tell=tell,
         )
-    kept = config.out / f"{stem}.samples.jsonl"
+    figure = figure_of(task, samples, records)
+    seconds = time.monotonic() - started
+    result = issue(
+        settings=settings,
+        subject=bench.subject,
+        figure=figure,
+        records=records,
+        data=data,
+        out=config.out,
+        seconds=seconds,
+    )
+    if not result.receipt.num_failed:  # else the journal lets the next run ask those alone
+        journal.path.unlink()
+    return result
+
+
+def issue(
+    *,
+    settings: Settings,
+    subject: Subject,
+    figure: Figure,
+    records: list[Record],
+    data: Mapping[str, str],
+    out: Path,
+    seconds: float,
+) -> Result:
+    """Write the samples and the receipt of a run that is over."""
+    code = code_digest()
+    stem = _stem(settings, subject, _key(settings, subject, data, code))
+    kept = out / f"{stem}.samples.jsonl"
     write_records(kept, records)
     receipt = Receipt(
         settings=settings,
-        subject=bench.subject,
-        figure=figure_of(task, samples, records),
+        subject=subject,
+        figure=figure,
         num_samples=len(records),
         num_failed=sum(record.failed is not None for record in records),
         data=data,
@@ -123,12 +152,10 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
         samples_file=kept.name,
         samples_sha256=file_digest(kept),
         machine=this_machine(),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
     )
-    path = config.out / f"{stem}.receipt.json"
+    path = out / f"{stem}.receipt.json"
     receipt.write(path)
-    if not receipt.num_failed:  # else the journal lets the next run ask those alone
-        journal.path.unlink()
     return Result(receipt=receipt, path=path, records=records)
 
 
@@ -181,7 +208,8 @@ def figure_of(task: Task, samples: Sequence[Sample], records: Sequence[Record]) 
     return task.figure(graded)
 
 
-def _settings(name: str, task: Task, config: EvalConfig) -> Settings:
+def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
+    """What a receipt says that was asked for."""
     runs_programs = "sandbox" in task.about.needs
     return Settings(
         task=name,
@@ -196,9 +224,13 @@ def _settings(name: str, task: Task, config: EvalConfig) -> Settings:
     )
 
 
-def _key(settings: Settings, subject: Subject, data: dict[str, str], code: str) -> str:
-    whole = json.dumps([asdict(settings), subject.to_json(), data, code], sort_keys=True)
+def _key(settings: Settings, subject: Subject, data: Mapping[str, str], code: str) -> str:
+    whole = json.dumps([asdict(settings), subject.to_json(), dict(data), code], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _stem(settings: Settings, subject: Subject, key: str) -> str:
+    return "-".join((settings.task, settings.preset, _plain(subject.name), key[:8]))
 
 
 def _plain(name: str) -> str:

@@ -13,6 +13,8 @@ from tongwen.judge.choices import picked
 from tongwen.judge.mathematics import normalise
 from tongwen.judge.symbolic import Symbolic
 
+# `x=`, `f(x)=` or `x\in`, which an answer may have and another lack.
+_NAMED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)")
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 _OPEN, _CLOSED = "([{", ")]}"
 
@@ -44,6 +46,7 @@ class Equality:
         return self._same(normalise(completion), normalise(gold))
 
     def _same(self, left: str, right: str) -> bool:
+        left, right = unnamed(left, right), unnamed(right, left)
         if not left or not right:
             return left == right == ""
         if left.lower() == right.lower() or self._close(left, right):
@@ -87,6 +90,12 @@ class Equality:
                 return False
             rest.remove(twin)
         return True
+
+
+def unnamed(text: str, other: str) -> str:
+    r"""`text` without the `x=` or `x\in` before it, where `other` has no such sign at all."""
+    match = _NAMED.match(text)
+    return text if match is None or re.search(r"=|\\in(?![a-z])", other) else text[match.end() :]
 
 
 def value(text: str) -> float | None:

@@ -37,7 +37,6 @@ _DROPPED = re.compile(
     r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:]|\\q?quad|\\(?:big|Big|bigg|Bigg)[lr]?(?![a-z])|"
     r"\\(?:display|text)style|\\[()\[\]]|\\?\$|~|\^\{?\\circ\}?|°|\\?%"
 )
-_PREFIXES = re.compile(r"^(?:[a-zA-Z]|[a-zA-Z]\(x\))\s*(?:=|\\in(?![a-z]))\s*(?=\S)")
 
 
 def extract(solution: str) -> str:
@@ -78,7 +77,6 @@ def normalise(answer: str) -> str:
     text = re.sub(r"\\\\\s*", "\n", text)  # a new row; `\\ ` alone is a space
     text = _DROPPED.sub("", text.replace("\\ ", " ")).replace(r"\{", "{").replace(r"\}", "}")
     text = _without_words(text).strip().rstrip(".")
-    text = _PREFIXES.sub("", text)
     text = _plain_number(text)
     text = text.replace("\n", "\\\\")
     return _close_up(_fractions(_roots(_leading_zeros(text))))

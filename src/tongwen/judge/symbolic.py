@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Self
 
 from tongwen.errors import CapacityError
 from tongwen.judge.extra import library
@@ -62,7 +61,7 @@ class Symbolic:
         with self._lock:
             self._stop()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Symbolic":
         return self
 
     def __exit__(

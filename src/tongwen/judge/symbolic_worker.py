@@ -4,7 +4,7 @@ Started by `symbolic.Symbolic` as `python -m tongwen.judge.symbolic_worker BYTES
 in is a JSON pair of LaTeX strings; a line out is `true`, `false` or `null` (not understood).
 Formulas are read by a grammar (`latex2sympy2_extended`), but the digits it finds go through sympy's
 reader of Python expressions, which evaluates text as code: before the first formula comes, that
-reader is left with numerals alone.
+reader is left with numerals and names alone.
 """
 
 import json
@@ -18,6 +18,8 @@ import sympy  # type: ignore[import-untyped]
 from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
 from math_verify import grader  # type: ignore[import-untyped]
 from sympy.parsing import sympy_parser  # type: ignore[import-untyped]
+
+from tongwen.judge.extra import library
 
 
 def main() -> None:
@@ -35,7 +37,8 @@ def main() -> None:
 
 def confine(max_bytes: int) -> None:
     """No text becomes code, no file grows, no process starts, memory has an end."""
-    sympy_parser.eval_expr = numeral
+    library("sympy.physics.units")  # `simplify` loads it later, and then it must be read as code
+    sympy_parser.eval_expr = literal
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
         resource.setrlimit(limit, (0, 0))
@@ -48,14 +51,14 @@ def allow_seconds(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def numeral(code: str, *_: object) -> Any:  # noqa: ANN401 (sympy has no types)
-    """Stand where sympy evaluates `code` as Python, and understand a number alone."""
-    match = re.fullmatch(r"\s*(-?)\s*(Integer|Float)\s*\(\s*'?([\d.eE+-]+)'?\s*\)\s*", code)
+def literal(code: str, *_: object) -> Any:  # noqa: ANN401 (sympy has no types)
+    """Stand where sympy evaluates `code` as Python, and understand one number or one name."""
+    match = re.fullmatch(r"\s*(Integer|Float|Symbol)\s*\(\s*'?(\w[\w.+-]*)'?\s*\)\s*", code)
+    kinds = {"Integer": int, "Float": str, "Symbol": str}
     if match is None:
         raise ValueError("text is not evaluated here")
-    sign, kind, digits = match.groups()
-    number = sympy.Integer(int(digits)) if kind == "Integer" else sympy.Float(digits)
-    return -number if sign else number
+    kind, written = match.groups()
+    return getattr(sympy, kind)(kinds[kind](written))
 
 
 def judged(left: str, right: str) -> bool | None:

@@ -156,6 +156,25 @@ class Service:
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
         return entries[0].names[0] if name is None else name
 
+    @contextlib.asynccontextmanager
+    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[Served]:
+        """A model in memory, for as long as this lasts; for what asks it to write nothing.
+
+        Args:
+            name: As callers write it.
+            keep_alive_s: How long it stays afterwards; `None`: as it is set.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            ApiError: It did not come into memory in the time of a request (503).
+            TongwenError: It cannot be loaded.
+        """
+        deadline = asyncio.get_running_loop().time() + self.config.limits.request_s
+        async with contextlib.AsyncExitStack() as held:
+            async with self._until(deadline):
+                served = await held.enter_async_context(self.pool.lease(name, keep_alive_s))
+            yield served
+
     async def open(self, wish: Wish, manner: Manner, *, is_part: bool = False) -> Opened:
         """Have a wish admitted; whoever calls closes `Opened.held`.
 

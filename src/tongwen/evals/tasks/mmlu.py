@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tongwen.evals.question import Answer, Generate, Question, Rank
+from tongwen.evals.question import Answer
 from tongwen.evals.sample import Grade, Sample
-from tongwen.evals.task import About, Preset, Task
-from tongwen.judge.choices import first_letter
+from tongwen.evals.task import About, Preset
+from tongwen.judge.choices import first_capital
 
 _LETTERS = "ABCD"
 
 
-class Mmlu(Task):
+class Mmlu(Lettered):
     """Which letter is the likeliest after the question; chat models write it."""
 
     about = About(
@@ -26,64 +26,48 @@ class Mmlu(Task):
                 source="Qwen2 Technical Report, 5.1: 5-shot; OpenCompass mmlu_ppl and mmlu_gen",
                 shots=5,
                 base="likeliest letter",
-                chat="shots as turns, the first capital letter of the answer",
+                chat="shots as turns, the first letter of the answer that stands alone",
             ),
             "harness": Preset(
-                source="lm-evaluation-harness 0.4, `mmlu` with 5 shots",
+                source="lm-evaluation-harness 0.4.13, `mmlu` with 5 shots",
                 shots=5,
                 base="likeliest letter",
             ),
+        },
+        hub={
+            "mmlu/test": ("cais/mmlu", "all/test-00000-of-00001.parquet"),
+            "mmlu/dev": ("cais/mmlu", "all/dev-00000-of-00001.parquet"),
         },
     )
 
     def samples(self) -> list[Sample]:
         """Questions in the order of the file, with the first rows of their subject's dev set."""
-        hint = self.about.obtain
-        shots: dict[str, list[Mapping[str, Any]]] = {}
-        for row in self.setup.data.rows("mmlu/dev", hint=hint):
-            shots.setdefault(row["subject"], []).append(row)
+        data, hint = self.setup.data, self.about.obtain
+        solved = by_group(data.rows("mmlu/dev", hint=hint), lambda row: row["subject"])
         return [
             Sample(
                 id=str(number),
                 row=row,
                 group=row["subject"],
-                shots=tuple(shots.get(row["subject"], ())[: self.num_shots]),
+                shots=first(solved.get(row["subject"], ()), self.num_shots, row["subject"]),
             )
-            for number, row in enumerate(self.setup.data.rows("mmlu/test", hint=hint))
+            for number, row in enumerate(data.rows("mmlu/test", hint=hint))
         ]
 
-    def question(self, sample: Sample) -> Question:
-        """The likelihood of each letter; of a chat model its answer after solved ones."""
-        if self.asks_in_turns:
-            return Generate(prompt=_turns(sample), params=self.setup.sampling(16))
-        told = [_problem(shot) + f" {_LETTERS[shot['answer']]}\n\n" for shot in sample.shots]
-        context = _head(sample) + "".join(told) + _problem(sample.row)
-        return Rank(pairs=tuple((context, f" {letter}") for letter in _LETTERS))
+    def problem(self, row: Mapping[str, Any]) -> Problem:
+        """A row of the hub's file, or of one whose choices have columns of their own."""
+        choices = row.get("choices") or [row[f"choice{place}"] for place in range(4)]
+        return lettered(row["question"], choices, int(row["answer"]))
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Whether it is the letter of the key."""
         if self.asks_in_turns:
-            letter = first_letter(answer.text, _LETTERS)
+            letter = first_capital(answer.text)
         else:
             letter = _LETTERS[answer.best]
         return Grade(score=float(letter == _LETTERS[sample.row["answer"]]), parsed=letter)
 
-
-def _head(sample: Sample) -> str:
-    subject = sample.group.replace("_", " ")
-    return f"The following are multiple choice questions (with answers) about {subject}.\n\n"
-
-
-def _problem(row: Mapping[str, Any]) -> str:
-    choices = "\n".join(f"{letter}. {row[f'choice{i}']}" for i, letter in enumerate(_LETTERS))
-    return f"{row['question'].strip()}\n{choices}\nAnswer:"
-
-
-def _turns(sample: Sample) -> list[dict[str, str]]:
-    subject = sample.group.replace("_", " ")
-    wish = f"There is a single choice question about {subject}. Reply with A, B, C or D.\n"
-    turns: list[dict[str, str]] = []
-    for shot in sample.shots:
-        turns.append({"role": "user", "content": wish + _problem(shot)})
-        turns.append({"role": "assistant", "content": _LETTERS[shot["answer"]]})
-    return [*turns, {"role": "user", "content": wish + _problem(sample.row)}]
+    def wish(self, sample: Sample) -> str:
+        """What a chat model is told before each question."""
+        subject = sample.group.replace("_", " ")
+        return f"There is a single choice question about {subject}. Reply with A, B, C or D.\n"

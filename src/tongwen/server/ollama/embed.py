@@ -59,7 +59,7 @@ async def _embedded(
     service: Service, manner: Manner, body: EmbedRequest, texts: list[str]
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    async with service.pool.lease(body.model, body.keep_alive):
+    async with service.lease(body.model, body.keep_alive):
         ready = time.perf_counter()
         vectors, done = await embed(
             service,

@@ -177,7 +177,7 @@ async def preload(request: Request, model: str, keep_alive_s: float | None) -> s
     if keep_alive_s == 0:
         service.pool.unload(model)
         return "unload"
-    async with service.pool.lease(model, keep_alive_s):
+    async with service.lease(model, keep_alive_s):
         return "load"
 
 

@@ -11,6 +11,7 @@ from tongwen.evals.receipt import Receipt
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
 from tongwen.evals.stats import Interval, Paired, paired, sign_test
+from tongwen.evals.wording import change_text, score_text, short
 
 _SHOWN = 20
 """Samples that a text names; JSON names all."""
@@ -200,7 +201,9 @@ def _same_prompt(first: Record, second: Record) -> bool:
 def _lines(found: Comparison) -> list[str]:
     a, b = found.names
     return [
-        f"{found.task}: A = {a}, {_value(found.figures[0])}; B = {b}, {_value(found.figures[1])}",
+        found.task,
+        f"  A  {score_text(found.figures[0]):>9}  {a}",
+        f"  B  {score_text(found.figures[1]):>9}  {b}",
         *_how_lines(found),
         *_statistics_lines(found),
         *_flip_lines("better in B", [flip for flip in found.flips if flip.second > flip.first]),
@@ -210,10 +213,10 @@ def _lines(found: Comparison) -> list[str]:
 
 def _how_lines(found: Comparison) -> list[str]:
     if not found.differing:
-        return ["made alike: settings, subject, data, code, machine"]
+        return ["made alike: settings, subject, data, machine, code"]
     width = max(len(each.place) for each in found.differing)
-    return [
-        f"  {each.place:<{width}}  {_short(each.first)} | {_short(each.second)}"
+    return ["made otherwise (A | B):"] + [
+        f"  {each.place:<{width}}  {short(each.first)} | {short(each.second)}"
         for each in found.differing
     ]
 
@@ -224,14 +227,14 @@ def _statistics_lines(found: Comparison) -> list[str]:
     lines = [
         f"{pair.num_samples} samples in common{over}, "
         f"{found.num_same_prompts} of them asked with the same token ids",
-        f"  B - A            {_signed(pair.difference)}",
+        f"  B - A            {change_text(pair.difference)}",
     ]
     if pair.stderr is not None and pair.normal is not None:
-        lines.append(f"  standard error   {_value(pair.stderr)}")
+        lines.append(f"  standard error   {score_text(pair.stderr)}")
         lines.append(f"  {pair.confidence:.0%} normal       {_interval(pair.normal)}")
     lines.append(f"  {pair.confidence:.0%} bootstrap    {_interval(pair.bootstrap)}")
     if pair.clustered_stderr is not None:
-        lines.append(f"  clustered error  {_value(pair.clustered_stderr)}")
+        lines.append(f"  clustered error  {score_text(pair.clustered_stderr)}")
     lines.append(f"  sign test        p = {found.p_value:.4g}")
     for name, values in (("in one only", found.num_only), ("failed", found.num_failed)):
         if any(values):
@@ -245,26 +248,11 @@ def _flip_lines(title: str, flips: Sequence[Flip]) -> list[str]:
     lines = [f"{title}: {len(flips)}"]
     for flip in flips[:_SHOWN]:
         where = f" ({flip.group})" if flip.group else ""
-        lines.append(f"  {flip.id}{where}: {_short(flip.parsed[0])} | {_short(flip.parsed[1])}")
+        lines.append(f"  {flip.id}{where}: {short(flip.parsed[0])} | {short(flip.parsed[1])}")
     if len(flips) > _SHOWN:
         lines.append(f"  and {len(flips) - _SHOWN} more")
     return lines
 
 
-def _short(value: object) -> str:
-    """At most 40 characters of a value, in one line, none of which moves the cursor."""
-    text = " ".join(str("-" if value is None else value).split())
-    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _value(value: float) -> str:
-    return f"{100 * value:.2f} %" if abs(value) <= 1 else f"{value:.4g}"
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + _value(value)
-
-
 def _interval(interval: Interval) -> str:
-    return f"{_signed(interval.low)} to {_signed(interval.high)}"
+    return f"{change_text(interval.low)} to {change_text(interval.high)}"

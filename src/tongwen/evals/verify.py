@@ -1,42 +1,41 @@
 """Whether a receipt holds: its seal, its data, its figure, and every answer given again.
 
-    receipt ─▶ who is asked now? ─▶ the same files? ─▶ the figure of the records
-                                                   ─▶ each stored answer graded again
-                                                   ─▶ samples asked again, bit by bit
+receipt ─▶ who is asked now? ─▶ the same files? ─▶ the figure of the records
+                                               ─▶ each stored answer graded again
+                                               ─▶ samples asked again, bit by bit
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tongwen.client.client import MOST_AT_ONCE
 from tongwen.errors import TongwenError
-from tongwen.evals.ask import answer_json, ask
-from tongwen.evals.measure import Bench, EvalConfig, chosen, figure_of, finished, make_task
-from tongwen.evals.receipt import Receipt, code_digest, this_machine
-from tongwen.evals.record import Record, record_of
+from tongwen.evals.ask import ask
+from tongwen.evals.differences import (
+    Difference,
+    of_file,
+    of_grades,
+    of_ids,
+    of_records,
+    of_subject,
+    remarks,
+    unequal,
+)
+from tongwen.evals.measure import bench_for, finished
+from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
-from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.sample import Sample
+from tongwen.evals.target import Target
 from tongwen.evals.task import Task
-from tongwen.version import __version__
+from tongwen.evals.trial import Bench, EvalConfig, chosen, figure_of, make_task
+from tongwen.evals.wording import short
 
-_IDENTITY = ("weights", "adapter", "tokenizer", "template", "numerics", "is_chat")
-_ABSENT = "absent"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """Something that is not as the receipt says."""
-
-    what: str
-    """`subject.weights`, `data`, `figure.score`, `answers` ..."""
-
-    receipt: Any
-    now: Any
-    sample: str | None = None
-    """Where it is of one sample: its id."""
+Tell = Callable[[int, int], None]
+"""Told how many of how many samples are done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,91 +91,65 @@ class Again:
     """Samples in the model's hands at once; may be another than in the run."""
 
 
-def verify(path: Path, bench: Bench, again: Again, tell: Callable[[int, int], None]) -> Verdict:
-    """Look whether a receipt holds, also from within a running event loop.
+def verify(
+    path: Path,
+    target: Target,
+    again: Again,
+    *,
+    judge: Target | None = None,
+    tell: Tell = lambda _done, _total: None,
+) -> Verdict:
+    """Look whether a receipt holds; also within a running event loop.
 
     Args:
         path: Of the receipt.
-        bench: Who is asked; must be whom the receipt names.
-        again: How much of it, and with what data.
-        tell: Called with the samples done and their number.
+        target: Whom it names; asked as the receipt says, in turns or not.
+        again: How much of it is looked at, and with what data.
+        judge: Who gives the verdicts, where the benchmark wants a judge.
+        tell: Called after each sample.
 
     Raises:
-        RequestError: The receipt or its samples are not there, or damaged, or the seal is broken.
+        TongwenError: The model, the receipt or its samples are not there, or the seal is broken.
     """
-    return finished(lambda: _verify(path, bench, again, tell))
-
-
-async def _verify(
-    path: Path, bench: Bench, again: Again, tell: Callable[[int, int], None]
-) -> Verdict:
     run = read_run(path, must_be_whole=False)
-    differences = [*_of_subject(run.receipt, bench), *_of_file(run)]
+    asked = replace(target, is_chat=run.receipt.subject.is_chat)
+
+    async def look() -> Verdict:
+        async with bench_for([run.receipt.settings.task], asked, judge) as bench:
+            return await verify_run(run, bench, again, tell)
+
+    return finished(look)
+
+
+async def verify_run(run: Run, bench: Bench, again: Again, tell: Tell) -> Verdict:
+    """Look whether a run's receipt holds.
+
+    Args:
+        run: Read without insisting that it is whole.
+        bench: Who is asked, who judges.
+        again: How much of it is looked at, and with what data.
+        tell: Called after each sample.
+    """
+    differences = [*of_subject(run.receipt.subject, bench.subject), *of_file(run)]
     task, samples, told = _samples(run, bench, again)
     differences += told
-    graded = asked = 0
+    num_graded = num_asked = 0
     if task is not None:
         pairs = _pairs(samples, run.records)
         differences += _of_figure(run, task, samples)
-        graded, changed = await _graded_again(task, pairs, tell)
+        num_graded, changed = await _graded_again(task, pairs)
         differences += changed
         drawn = _drawn(pairs, again)
-        differences += await _asked_again(task, bench, drawn, again, tell)
-        asked = len(drawn)
+        differences += await _asked_again(task, bench, drawn, again.concurrency, tell)
+        num_asked = len(drawn)
     return Verdict(
-        path=path,
+        path=run.path,
         num_samples=len(run.records),
-        num_graded_again=graded,
-        num_asked_again=asked,
+        num_graded_again=num_graded,
+        num_asked_again=num_asked,
         differences=tuple(differences),
-        remarks=tuple(_remarks(run.receipt, bench)),
+        remarks=tuple(remarks(run.receipt, bench.subject)),
     )
-
-
-# ---- what is compared before anything is asked
-
-
-def _of_subject(receipt: Receipt, bench: Bench) -> list[Difference]:
-    then, now = receipt.subject.to_json(), bench.subject.to_json()
-    return [
-        Difference(what=f"subject.{name}", receipt=then[name], now=now[name])
-        for name in _IDENTITY
-        if then[name] != now[name] and not _is_untold(name, then, now)
-    ]
-
-
-def _is_untold(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """An endpoint does not tell its digests; that there is no adapter is told."""
-    return name != "adapter" and None in (then[name], now[name])
-
-
-def _remarks(receipt: Receipt, bench: Bench) -> list[Difference]:
-    then, now = receipt.subject.to_json(), bench.subject.to_json()
-    untold = [
-        Difference(what=f"subject.{name}", receipt=then[name], now=now[name])
-        for name in _IDENTITY
-        if then[name] != now[name] and _is_untold(name, then, now)
-    ]
-    made = {"code": receipt.code, "version": receipt.version, **receipt.machine}
-    here = {"code": code_digest(), "version": __version__, **this_machine()}
-    return untold + _unequal("", made, here)
-
-
-def _of_file(run: Run) -> list[Difference]:
-    found = []
-    if not run.is_whole:
-        found.append(
-            Difference(what="samples file", receipt=run.receipt.samples_sha256, now="another")
-        )
-    counts = {
-        "num_samples": (run.receipt.num_samples, len(run.records)),
-        "num_failed": (run.receipt.num_failed, len(run.records) - len(run.graded)),
-    }
-    return found + [
-        Difference(what=what, receipt=then, now=now)
-        for what, (then, now) in counts.items()
-        if then != now
-    ]
 
 
 def _samples(
@@ -194,26 +167,13 @@ def _samples(
         temperature=settings.temperature,
         seed=settings.seed,
     )
-    as_it_was = replace(bench.subject, is_chat=run.receipt.subject.is_chat)
     try:
-        task = make_task(settings.task, replace(bench, subject=as_it_was), config)
+        task = make_task(settings.task, bench, config)
         samples = chosen(task.samples(), settings.limit, settings.seed)
     except TongwenError as error:
         return None, [], [Difference(what="benchmark", receipt=settings.task, now=error.message)]
-    found = _unequal("data ", run.receipt.data, task.setup.data.digests)
-    return task, samples, found + _of_ids(samples, run.records)
-
-
-def _of_ids(samples: Sequence[Sample], records: Sequence[Record]) -> list[Difference]:
-    """Samples that should have been asked and were not, and the other way round."""
-    wanted, there = [each.id for each in samples], [each.id for each in records]
-    if wanted == there:
-        return []
-    lacking = [id_ for id_ in wanted if id_ not in set(there)]
-    strange = [id_ for id_ in there if id_ not in set(wanted)]
-    found = [Difference(what="record", receipt=_ABSENT, now="wanted", sample=x) for x in lacking]
-    found += [Difference(what="record", receipt="there", now="unknown", sample=x) for x in strange]
-    return found or [Difference(what="order of samples", receipt=there[:3], now=wanted[:3])]
+    found = unequal("data ", run.receipt.data, task.setup.data.digests)
+    return task, samples, found + of_ids(samples, run.records)
 
 
 def _pairs(samples: Sequence[Sample], records: Sequence[Record]) -> list[tuple[Sample, Record]]:
@@ -235,7 +195,7 @@ def _of_figure(run: Run, task: Task, samples: Sequence[Sample]) -> list[Differen
         if then[name] != now[name]
     ]
     for name in ("metrics", "groups"):
-        found += _unequal(f"figure.{name} ", then[name], now[name])
+        found += unequal(f"figure.{name} ", then[name], now[name])
     return found
 
 
@@ -243,18 +203,14 @@ def _of_figure(run: Run, task: Task, samples: Sequence[Sample]) -> list[Differen
 
 
 async def _graded_again(
-    task: Task, pairs: Sequence[tuple[Sample, Record]], tell: Callable[[int, int], None]
+    task: Task, pairs: Sequence[tuple[Sample, Record]]
 ) -> tuple[int, list[Difference]]:
     """Stored answers judged once more; where a model judges, that is part of asking again."""
     if "judge" in task.about.needs:
         return 0, []
-    graded, found = 0, []
-    for done, (sample, record) in enumerate(pairs):
-        tell(done, len(pairs))
-        if record.failed is None:
-            found += await _regraded(task, sample, record)
-            graded += 1
-    return graded, found
+    there = [(sample, record) for sample, record in pairs if record.failed is None]
+    found = [await _regraded(task, sample, record) for sample, record in there]
+    return len(there), [each for some in found for each in some]
 
 
 async def _regraded(task: Task, sample: Sample, record: Record) -> list[Difference]:
@@ -262,29 +218,13 @@ async def _regraded(task: Task, sample: Sample, record: Record) -> list[Differen
         grades = [await task.grade(sample, answer) for answer in record.answers]
     except TongwenError as error:
         return [Difference(what="grading", receipt="done", now=error.message, sample=sample.id)]
-    return _of_grades("stored answer's ", sample.id, record.grades, grades)
-
-
-def _of_grades(
-    whose: str, id_: str, then: Sequence[Grade], now: Sequence[Grade]
-) -> list[Difference]:
-    if len(then) != len(now):
-        return [Difference(what=f"{whose}grades", receipt=len(then), now=len(now), sample=id_)]
-    found = []
-    for before, after in zip(then, now, strict=True):
-        for name in ("score", "parsed", "metrics"):
-            old, new = getattr(before, name), getattr(after, name)
-            if old != new:
-                found.append(Difference(what=f"{whose}{name}", receipt=old, now=new, sample=id_))
-    return found
+    return of_grades("stored answer's ", sample.id, record.grades, grades)
 
 
 # ---- asked again
 
 
-def _drawn(
-    pairs: Sequence[tuple[Sample, Record]], again: Again
-) -> list[tuple[Sample, Record]]:
+def _drawn(pairs: Sequence[tuple[Sample, Record]], again: Again) -> list[tuple[Sample, Record]]:
     if again.num_samples == 0:
         return []
     names = {each.id for each in chosen([each for each, _ in pairs], again.num_samples, again.seed)}
@@ -295,10 +235,10 @@ async def _asked_again(
     task: Task,
     bench: Bench,
     drawn: Sequence[tuple[Sample, Record]],
-    again: Again,
-    tell: Callable[[int, int], None],
+    concurrency: int,
+    tell: Tell,
 ) -> list[Difference]:
-    places, done = asyncio.Semaphore(again.concurrency), 0
+    places, done = asyncio.Semaphore(concurrency), 0
 
     async def one(sample: Sample, record: Record) -> list[Difference]:
         nonlocal done
@@ -309,13 +249,11 @@ async def _asked_again(
         return found
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(*pair)) for pair in drawn]
-    return [each for finished_task in tasks for each in finished_task.result()]
+        works = [group.create_task(one(*pair)) for pair in drawn]
+    return [each for work in works for each in work.result()]
 
 
-async def _same_again(
-    task: Task, bench: Bench, sample: Sample, record: Record
-) -> list[Difference]:
+async def _same_again(task: Task, bench: Bench, sample: Sample, record: Record) -> list[Difference]:
     try:
         asked = await ask(bench.client, task.question(sample))
         grades = [await task.grade(sample, answer) for answer in asked.answers]
@@ -325,57 +263,15 @@ async def _same_again(
         return [Difference(what="failed", receipt=None, now=error.message, sample=sample.id)]
     if record.failed is not None:
         return [Difference(what="failed", receipt=record.failed, now=None, sample=sample.id)]
-    return _of_records(record, record_of(sample, asked, grades))
+    return of_records(record, _as_kept(record_of(sample, asked, grades)))
 
 
-def _of_records(then: Record, now: Record) -> list[Difference]:
-    """What is not the same, to the bit, in a sample that was asked again."""
-    found = []
-    if then.prompt_digest != now.prompt_digest:
-        found.append(_of_sample(then, "prompt", then.prompt_digest, now.prompt_digest))
-    if then.prompt != now.prompt and then.prompt_digest == now.prompt_digest:
-        found.append(_of_sample(then, "prompt's text", then.prompt, now.prompt))
-    if then.group != now.group:
-        found.append(_of_sample(then, "group", then.group, now.group))
-    before, after = ([answer_json(each) for each in record.answers] for record in (then, now))
-    if len(before) != len(after):
-        found.append(_of_sample(then, "answers", len(before), len(after)))
-    for old, new in zip(before, after, strict=False):
-        found += [
-            _of_sample(then, name, old.get(name, _ABSENT), new.get(name, _ABSENT))
-            for name in {**old, **new}
-            if old.get(name) != new.get(name) and not _tells_no_ids(name, old, new)
-        ]
-    return found + _of_grades("", then.id, then.grades, now.grades)
-
-
-def _tells_no_ids(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Where an endpoint does not tell ids, texts are compared alone."""
-    return name == "token_ids" and (name not in old or name not in new)
-
-
-def _of_sample(record: Record, what: str, then: object, now: object) -> Difference:
-    return Difference(what=what, receipt=then, now=now, sample=record.id)
-
-
-# ---- small things
-
-
-def _unequal(prefix: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    names = [*then, *(name for name in now if name not in then)]
-    return [
-        Difference(
-            what=f"{prefix}{name}", receipt=then.get(name, _ABSENT), now=now.get(name, _ABSENT)
-        )
-        for name in names
-        if then.get(name, _ABSENT) != now.get(name, _ABSENT)
-    ]
+def _as_kept(record: Record) -> Record:
+    """As it is after it was written and read."""
+    return record_from(json.loads(line_of(record.to_json())))
 
 
 def _said(each: Difference) -> str:
-    where = "" if each.sample is None else f"sample {_short(each.sample)}: "
-    return f"{where}{_short(each.what)}: {_short(each.receipt)} in the receipt, {_short(each.now)} now"
-
-
-def _short(value: object) -> str:
-    return value
+    where = "" if each.sample is None else f"sample {short(each.sample)}: "
+    values = f"{short(each.receipt)} in the receipt, {short(each.now)} now"
+    return f"{where}{short(each.what)}: {values}"

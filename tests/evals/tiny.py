@@ -1,0 +1,97 @@
+"""Benchmarks of a dozen rows: one writes, one ranks, one weighs, one counts its groups alike."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tongwen.evals.figure import Figure, macro
+from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
+from tongwen.evals.sample import Grade, Graded, Sample
+from tongwen.evals.task import About, Preset, Task
+
+NUM_ROWS = 12
+
+
+def write_rows(directory: Path) -> Path:
+    """The file of them all."""
+    (directory / "tiny").mkdir(parents=True)
+    rows = [
+        {"name": f"row {i}", "text": f"value {i} name next user", "kind": "even odd".split()[i % 2]}
+        for i in range(NUM_ROWS)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (directory / "tiny" / "test.jsonl").write_text(lines)
+    return directory
+
+
+def _about(metric: str) -> About:
+    return About(
+        title="Tiny",
+        paper="https://example.org/tiny",
+        licence="none",
+        files=(("tiny/test",),),
+        obtain="it is made",
+        metric=metric,
+        presets={"plain": Preset(source="made up"), "other": Preset(source="made up", shots=1)},
+    )
+
+
+class Tiny(Task):
+    about = _about("whether the answer has a letter e")
+
+    def samples(self) -> list[Sample]:
+        rows = self.setup.data.rows("tiny/test")
+        return [Sample(id=row["name"], row=row, group=row["kind"]) for row in rows]
+
+    def question(self, sample: Sample) -> Question:
+        return Generate(prompt=sample.row["text"], params=self.setup.sampling(8))
+
+    async def grade(self, sample: Sample, answer: Answer) -> Grade:
+        has = "e" in answer.text
+        return Grade(
+            score=float(has),
+            parsed=answer.text[:4] or None,
+            metrics={"letters": float(len(answer.text))},
+            notes={"why": "it has an e" if has else "it has none"},
+        )
+
+
+class TinyChat(Tiny):
+    def question(self, sample: Sample) -> Question:
+        turn = {"role": "user", "content": sample.row["text"]}
+        params = self.setup.sampling(6)
+        return Generate(prompt=[turn], params=params, follow_ups=("and next?",))
+
+
+class TinyRank(Tiny):
+    about = _about("whether the likeliest is the first")
+
+    def question(self, sample: Sample) -> Question:
+        return Rank(pairs=tuple((sample.row["text"], f" {word}") for word in ("user", "next", "1")))
+
+    async def grade(self, sample: Sample, answer: Answer) -> Grade:
+        return Grade(score=float(answer.best == 0), parsed=str(answer.best))
+
+
+class TinyMacro(TinyRank):
+    def figure(self, graded: Sequence[Graded]) -> Figure:
+        return macro(graded)
+
+
+class TinyWeigh(Tiny):
+    about = _about("how likely the text is")
+
+    def question(self, sample: Sample) -> Question:
+        return Weigh(text=sample.row["text"], window=7)
+
+    async def grade(self, sample: Sample, answer: Answer) -> Grade:
+        return Grade(score=answer.likelihoods[0].logprob)
+
+
+TINY_TASKS: dict[str, type[Task]] = {
+    "tiny": Tiny,
+    "tiny-chat": TinyChat,
+    "tiny-rank": TinyRank,
+    "tiny-macro": TinyMacro,
+    "tiny-weigh": TinyWeigh,
+}

@@ -5,10 +5,24 @@ from collections.abc import Sequence
 
 from tongwen.errors import RequestError
 from tongwen.evals.task import Task
+from tongwen.evals.tasks.arc_challenge import ArcChallenge
+from tongwen.evals.tasks.gsm8k import Gsm8k
+from tongwen.evals.tasks.hellaswag import HellaSwag
+from tongwen.evals.tasks.humaneval import HumanEval
+from tongwen.evals.tasks.mbpp import Mbpp
 from tongwen.evals.tasks.mmlu import Mmlu
+from tongwen.evals.tasks.truthfulqa import TruthfulQa
+from tongwen.evals.tasks.winogrande import WinoGrande
 
 TASKS: dict[str, type[Task]] = {
     "mmlu": Mmlu,
+    "hellaswag": HellaSwag,
+    "winogrande": WinoGrande,
+    "arc_challenge": ArcChallenge,
+    "truthfulqa": TruthfulQa,
+    "humaneval": HumanEval,
+    "mbpp": Mbpp,
+    "gsm8k": Gsm8k,
 }
 """In the order of the cards."""
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tongwen.evals.question import Answer
-from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.lettered import Lettered, Problem, lettered
+from tongwen.evals.pools import by_group
+from tongwen.evals.sample import Sample
+from tongwen.evals.shots import first
 from tongwen.evals.task import About, Preset
-from tongwen.judge.choices import first_capital
-
-_LETTERS = "ABCD"
 
 
 class Mmlu(Lettered):
@@ -59,13 +58,10 @@ class Mmlu(Lettered):
         choices = row.get("choices") or [row[f"choice{place}"] for place in range(4)]
         return lettered(row["question"], choices, int(row["answer"]))
 
-    async def grade(self, sample: Sample, answer: Answer) -> Grade:
-        """Whether it is the letter of the key."""
-        if self.asks_in_turns:
-            letter = first_capital(answer.text)
-        else:
-            letter = _LETTERS[answer.best]
-        return Grade(score=float(letter == _LETTERS[sample.row["answer"]]), parsed=letter)
+    def head(self, sample: Sample) -> str:
+        """What the questions are about."""
+        subject = sample.group.replace("_", " ")
+        return f"The following are multiple choice questions (with answers) about {subject}.\n\n"
 
     def wish(self, sample: Sample) -> str:
         """What a chat model is told before each question."""

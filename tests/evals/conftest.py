@@ -19,21 +19,17 @@ Measure = Callable[..., Result]
 
 
 @pytest.fixture
-def tiny_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogue with benchmarks that are small."""
-    for name, task in TINY_TASKS.items():
-        monkeypatch.setitem(TASKS, name, task)
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Their files."""
     return write_rows(tmp_path / "data")
 
 
 @pytest.fixture
-def measure(tiny_tasks: None, data: Path, tmp_path: Path, tiny_llm: LLM) -> Measure:
+def measure(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path, tiny_llm: LLM) -> Measure:
     """Runs one of them on the tiny model; what an earlier run left is in the same directory."""
+
+    for name, task in TINY_TASKS.items():
+        monkeypatch.setitem(TASKS, name, task)
 
     def one(name: str, model: LLM | None = None, **settings: object) -> Result:
         config = EvalConfig(**{"data": data, "out": tmp_path / "out", **settings})

@@ -16,7 +16,7 @@ def write_rows(directory: Path) -> Path:
     """The file of them all."""
     (directory / "tiny").mkdir(parents=True)
     rows = [
-        {"name": f"row {i}", "text": f"value {i} name next user", "kind": "even odd".split()[i % 2]}
+        {"name": f"row {i}", "text": f"value {i} name next user", "kind": ["even", "odd"][i % 2]}
         for i in range(NUM_ROWS)
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)

@@ -4,18 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.conftest import tiny_llm
-from tests.evals.tiny import TINY_TASKS, write_rows
-from tests.server.conftest import tiny_model
+from tests.evals.tiny import TINY_TASKS, save_packable, write_rows
 
 from tongwen.engine.llm import LLM
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.measure import run
 from tongwen.evals.trial import EvalConfig, Result
 
-__all__ = ["tiny_llm", "tiny_model"]
-
 Measure = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory: pytest.TempPathFactory) -> LLM:
+    """A model whose answers are noise; its weights are packed, so that native kernels, which
+    promise the same bits in every batch, compute it."""
+    path = save_packable(tmp_path_factory.mktemp("models") / "tiny", seed=7)
+    return LLM(path, context=512, weights="int8", home=tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import save_tiny
 from tests.evals.conftest import Measure
-from tests.evals.tiny import NUM_ROWS
+from tests.evals.tiny import NUM_ROWS, save_packable
 
 from tongwen.engine.llm import LLM
 from tongwen.errors import RequestError
@@ -15,8 +14,7 @@ from tongwen.evals.receipt import file_digest, read_receipt
 from tongwen.evals.target import Target
 from tongwen.evals.trial import Result
 from tongwen.evals.verify import Again, Verdict, verify
-from tongwen.tokenizer.special import QWEN2_5
-from tongwen.tokenizer.train import train_tokenizer
+from tongwen.kernels.machine import machine
 
 Check = Callable[..., Verdict]
 Line = dict[str, Any]
@@ -48,6 +46,7 @@ def whats(verdict: Verdict) -> set[tuple[str, str | None]]:
     return {(each.what, each.sample) for each in verdict.differences}
 
 
+@pytest.mark.skipif(machine() is None, reason="only native kernels promise bits")
 @pytest.mark.parametrize("task", ["tiny", "tiny-chat", "tiny-rank", "tiny-macro", "tiny-weigh"])
 def test_a_receipt_holds_with_any_number_of_samples_at_once(
     task: str, measure: Measure, check: Check
@@ -197,22 +196,27 @@ def test_data_that_was_changed_is_named(measure: Measure, check: Check, data: Pa
 def test_data_that_is_not_there_is_a_difference(measure: Measure, check: Check) -> None:
     verdict = check(measure("tiny-rank"), data=Path("nowhere"))
     assert whats(verdict) == {("benchmark", None)}
-    assert "`tiny/test` is not there" in verdict.text()
+    assert verdict.differences[0].now == "the benchmark's file `tiny/test` is not there: `nowhere`"
 
 
 def test_other_weights_are_named_before_their_answers(
     measure: Measure, check: Check, tmp_path: Path
 ) -> None:
     result = measure("tiny-rank")
-    tokenizer = train_tokenizer(["user next 1 value name\n"] * 9, 350, [x.text for x in QWEN2_5])
-    path = save_tiny(tmp_path / "other", tokenizer, chat=True)
-    other = LLM(path, context=512, home=tmp_path / "home")
-    verdict = check(result, model=other)
-    assert [each.what for each in verdict.differences[:2]] == [
-        "subject.weights",
-        "subject.tokenizer",
-    ]
-    assert any(each.sample == "row 0" for each in verdict.differences)
+    path = save_packable(tmp_path / "other", seed=8)
+    other = LLM(path, context=512, weights="int8", home=tmp_path / "home")
+    first, *others = check(result, model=other).differences
+    assert first.what == "subject.weights"
+    assert ("likelihoods", "row 0") in {(each.what, each.sample) for each in others}
+
+
+def test_other_numerics_are_named_and_told_from_other_weights(
+    measure: Measure, check: Check, tiny_llm: LLM, tmp_path: Path
+) -> None:
+    result = measure("tiny-rank")
+    other = LLM(tiny_llm.source.path, context=512, weights="bf16", home=tmp_path / "home")
+    found = whats(check(result, model=other, num_samples=0))
+    assert found == {("subject.numerics", None)}
 
 
 def test_code_of_another_day_is_remarked_and_fails_nothing(measure: Measure, check: Check) -> None:

@@ -1,15 +1,59 @@
-"""Benchmarks of a dozen rows: one writes, one ranks, one weighs, one counts its groups alike."""
+"""A model of a few thousand parameters, and benchmarks of a dozen rows.
+
+One writes, one writes in turns, one ranks, one weighs, one counts its groups alike.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from tests.cli.conftest import TEMPLATE
+
+from tongwen.checkpoint.configs import GenerationDefaults
+from tongwen.checkpoint.save import save_checkpoint
+from tongwen.checkpoint.tensor_names import entries
 from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
 from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.task import About, Preset, Task
+from tongwen.model.config import Qwen2Config
+from tongwen.tokenizer.special import QWEN2_5
+from tongwen.tokenizer.train import train_tokenizer
 
 NUM_ROWS = 12
+
+
+def save_packable(directory: Path, *, seed: int) -> Path:
+    """A random model that takes turns; its rows fill whole blocks of 32."""
+    texts = ['{"name": "value", "next": [1, 2.5]}\nuser assistant system\n'] * 9
+    tokenizer = train_tokenizer(texts, 420, [token.text for token in QWEN2_5])
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=224,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+        rope_theta=10_000.0,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(seed)
+    weights = {name: torch.randn(entry.shape) * 0.5 for name, entry in entries(config).items()}
+    ends = tuple(tokenizer.control[text] for text in ("<|im_end|>", "<|endoftext|>"))
+    weights["lm_head.weight"][list(ends)] = 0
+    save_checkpoint(
+        directory,
+        config=config,
+        tensors=weights.items(),
+        generation=GenerationDefaults(eos_token_ids=ends),
+        tokenizer=tokenizer,
+        chat_template=TEMPLATE,
+        licence="apache-2.0",
+    )
+    return directory
 
 
 def write_rows(directory: Path) -> Path:

@@ -273,5 +273,5 @@ def _as_kept(record: Record) -> Record:
 
 def _said(each: Difference) -> str:
     where = "" if each.sample is None else f"sample {short(each.sample)}: "
-    values = f"{short(each.receipt)} in the receipt, {short(each.now)} now"
+    values = f"{short(each.receipt, 80)} in the receipt, {short(each.now, 80)} now"
     return f"{where}{short(each.what)}: {values}"

@@ -42,6 +42,9 @@ class InLanguages(Task):
     tongues: ClassVar[Mapping[str, tuple[str, ...]]]
     """By language the names that its file may have."""
 
+    spares: ClassVar[bool] = False
+    """Whether the harness draws one more and spares the row that is asked (`harness_shots`)."""
+
     def figure(self, graded: Sequence[Graded]) -> Figure:
         """Every language counts the same."""
         return macro(graded)
@@ -66,7 +69,7 @@ class InLanguages(Task):
             RequestError: `pool` has too few.
         """
         if self.setup.preset == "harness":
-            return harness_shots(rows, pool, self.num_shots, spares=False)
+            return harness_shots(rows, pool, self.num_shots, spares=self.spares)
         return same_shots(rows, pool, self.num_shots, f"{self.about.title} in {language}")
 
     def own_shots(self, rows: Sequence[Row], language: str) -> Pairs:

@@ -14,6 +14,8 @@ _LANGUAGES = ("en", "ru", "zh", "es", "ar", "hi", "id", "te", "sw", "eu", "my")
 class XStoryCloze(InLanguages, Likeliest):
     """Which of two endings of a story of four sentences is likelier."""
 
+    spares = True
+
     tongues: ClassVar[Mapping[str, tuple[str, ...]]] = {
         language: (f"xstory_cloze/{language}_eval",) for language in _LANGUAGES
     }

@@ -162,7 +162,7 @@ def test_requests_are_those_of_the_harness(
     tmp_path: Path,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
-    shared: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     kind, original, splits, ours = CASES[name]
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -170,6 +170,7 @@ def test_requests_are_those_of_the_harness(
     for split, place in ours.items():
         lay(files.ours, place, [_kept(name, row) for row in splits[split]])
     if name == "truthfulqa":
+        shared: Path = request.getfixturevalue("shared")
         prompt = (shared / "data" / "truthfulqa" / "qa_prompt.jsonl").read_text(encoding="utf-8")
         lay(files.ours, "truthfulqa/qa_prompt", [json.loads(prompt)])
     task = task_of(kind, files.ours, "harness", shots=0 if name == "truthfulqa" else SHOTS)

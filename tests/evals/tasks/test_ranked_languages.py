@@ -57,8 +57,10 @@ def test_of_several_pronouns_alike_the_one_at_the_place_is_meant(tmp_path: Path)
 
 
 def test_pronouns_are_found_between_letters_without_blanks(tmp_path: Path) -> None:
-    ends = winograd("Ann 笑了他", "他", 3, "zh")
-    lay(tmp_path, "xwinograd/dataset", [winograd("Ann和Eve说他笑了。", "他", 3, "zh"), ends])
+    ends = winograd("Ann 笑了他", "他", 3, "jp")
+    wrong = winograd("因为他笑了。", "为", 1, "zh")
+    row = winograd("Ann和Eve说他笑了。", "他", 3, "jp")
+    lay(tmp_path, "xwinograd/dataset", [row, ends, wrong])
     task = task_of(XWinograd, tmp_path, shots=0)
     (sample,) = task.samples()
     assert pairs_of(task, sample) == [("Ann和Eve说Ann", " 笑了。"), ("Ann和Eve说Eve", " 笑了。")]

@@ -12,7 +12,7 @@ from tongwen.evals.shots import Row
 from tongwen.evals.task import About, Preset
 from tongwen.evals.tasks.winogrande import filled
 
-_UNSPACED = ("jp", "zh")
+_UNSPACED = ("jp",)
 
 
 class XWinograd(InLanguages, Likeliest):
@@ -65,7 +65,9 @@ class XWinograd(InLanguages, Likeliest):
     def _rows(self) -> list[tuple[str, list[Row]]]:
         if self.setup.data.find(["xwinograd/dataset"]) is None:
             return list(self.rows().items())
-        rows = self.setup.data.rows("xwinograd/dataset")
+        # Its 16 Chinese rows mark a wrong place; the 504 of the benchmark stand in the hub's file.
+        whole = self.setup.data.rows("xwinograd/dataset")
+        rows = [row for row in whole if row["lang"] != "zh"]
         return list(by_group(rows, lambda row: row["lang"]).items())
 
 

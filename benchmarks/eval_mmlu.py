@@ -1,6 +1,6 @@
 """How fast MMLU (5 shots, likelihoods) is beside lm-evaluation-harness over transformers.
 
-    python benchmarks/eval_mmlu.py --data DIR --questions 500 [--out benchmarks/results]
+    python benchmarks/eval_mmlu.py --questions 500 [--out benchmarks/results]
 
 The same seeded questions in the same prompts, in slices; within each, both take turns.  Ours: the
 task of `tongwen eval` in this process, from the text to the grade.  Theirs: `loglikelihood` of the
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from harness import MODEL, Rounds, Values, parser, print_line, probe
 from harness_files import MAKE
-from harness_parity import SEED, files_in, made_of
+from harness_parity import DATA, SEED, files_in, made_of
 from peers import in_bf16
 
 from tongwen.checkpoint.store import Store, default_home
@@ -142,7 +142,7 @@ def in_turns(ours: Ours, theirs: Theirs, size: int) -> Rounds:
 def options() -> argparse.Namespace:
     """What the user wants."""
     made = parser(__doc__ or "")
-    made.add_argument("--data", type=Path, required=True, help="the benchmarks' files")
+    made.add_argument("--data", type=Path, default=DATA, help="the benchmarks' files")
     made.add_argument("--questions", type=int, default=500)
     made.add_argument("--slice", type=int, default=100, help="questions in one turn")
     made.add_argument("--model", default=MODEL)

@@ -13,7 +13,7 @@ __all__ = ["served_url"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 QUESTIONS, SHOTS = 12, 2
-NAMES = ["mmlu", "arc_challenge", "hellaswag", "winogrande"]
+NAMES = ["mmlu", "arc_challenge", "hellaswag", "winogrande", "gsm8k"]
 
 
 @pytest.fixture(scope="module")

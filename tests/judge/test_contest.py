@@ -12,7 +12,7 @@ import pytest
 
 from tongwen.errors import RequestError, SandboxError
 from tongwen.judge.benchmarks import Benchmarks
-from tongwen.judge.contest import Test, Tests, judge, same_output, tests_of
+from tongwen.judge.contest import Case, Cases, judge, same_output, tests_of
 from tongwen.judge.sandbox import Sandbox
 
 
@@ -45,7 +45,7 @@ def test_arguments_of_a_method_are_one_json_value_a_line():
     hidden = json.dumps([{"input": '[1,2]\n"a"', "output": "true"}])
     found = tests_of(row(private_test_cases=hidden, metadata='{"func_name": "pick"}'))
     assert found.method == "pick"
-    assert found.tests == (Test(given=[[1, 2], "a"], wanted=True),)
+    assert found.tests == (Case(given=[[1, 2], "a"], wanted=True),)
 
 
 @pytest.mark.parametrize("hidden", ["!", packed(Counter("ab")), packed("{"), "[{}]"])
@@ -60,9 +60,10 @@ def test_a_problem_without_tests_is_refused():
 
 
 def test_the_statements_examples_end_where_their_explanation_begins():
-    text = "Sample Input 1\n\n3\r\n1 2 3\n\nSample Output 1\n\n6\r\n7\n\nIt is 6.\n\nSample Input 2\n\n1\n\n"
-    found = tests_of(row(question_content=text + "Sample Output 2\n\n1"))
-    assert found.tests == (Test(given="3\n1 2 3\n", wanted="6\n7"), Test(given="1\n", wanted="1"))
+    one = "Sample Input 1\n\n3\r\n1 2 3\n\nSample Output 1\n\n6\r\n7\n\nIt is 6.\n\n"
+    two = "Sample Input 2\n\n1\n\nSample Output 2\n\n1"
+    found = tests_of(row(question_content=one + two))
+    assert found.tests == (Case(given="3\n1 2 3\n", wanted="6\n7"), Case(given="1\n", wanted="1"))
     assert not found.are_hidden
 
 
@@ -91,8 +92,8 @@ def test_output_is_compared_by_lines_and_numbers_by_value(printed, wanted, same)
     ],
 )
 def test_a_program_passes_all_tests_or_the_first_that_it_fails_is_told(sandbox, source, reason):
-    tests = Tests(
-        tests=(Test(given="1\n", wanted="2"), Test(given="5\n", wanted="6")),
+    tests = Cases(
+        tests=(Case(given="1\n", wanted="2"), Case(given="5\n", wanted="6")),
         method=None,
         are_hidden=True,
     )
@@ -101,7 +102,7 @@ def test_a_program_passes_all_tests_or_the_first_that_it_fails_is_told(sandbox, 
 
 
 def test_a_method_may_return_a_tuple_where_json_has_a_list(sandbox):
-    tests = Tests(tests=(Test(given=[[2, 1]], wanted=[1, 2]),), method="order", are_hidden=True)
+    tests = Cases(tests=(Case(given=[[2, 1]], wanted=[1, 2]),), method="order", are_hidden=True)
     source = "class Solution:\n    def order(self, some: List[int]):\n        return {}\n"
     assert asyncio.run(judge(tests, source.format("tuple(sorted(some))"), sandbox)).passed
     wrong = asyncio.run(judge(tests, source.format("some"), sandbox))

@@ -20,7 +20,8 @@ ADD = {
     "difficulty": "easy",
 }
 DOUBLE = {
-    "question_content": 'Repeat.\n\nExample 1:\n\nInput: s = "true, b", n = 2\nOutput: ["true, b","true, b"]\n',
+    "question_content": "Repeat.\n\nExample 1:\n\n"
+    'Input: s = "true, b", n = 2\nOutput: ["true, b","true, b"]\n',
     "platform": "leetcode",
     "question_id": "7",
     "starter_code": "class Solution:\n    def repeat(self, s: str, n: int) -> List[str]:\n        ",

@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 _AS_SETS = frozenset(
-    "similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum "
-    "intersection_array find_dissimilar Diff".split()
+    [
+        "similar_elements",
+        "find_char_long",
+        "common_in_nested_lists",
+        "extract_singly",
+        "larg_nnum",
+        "intersection_array",
+        "find_dissimilar",
+        "Diff",
+    ]
 )
 _FOUND_OR_NOT = frozenset(["check_str", "text_match_three", "text_starta_endb"])
 _RTOL, _FLOAT_ATOL = 1e-7, 1e-6
@@ -100,6 +108,8 @@ def _is_close(value: Any, expected: Any, atol: float) -> bool:
             and len(value) == len(expected)
             and all(_is_close(*pair, atol) for pair in zip(value, expected, strict=True))
         )
-    if not (isinstance(value, int | float | complex) and isinstance(expected, int | float | complex)):
+    if not (
+        isinstance(value, int | float | complex) and isinstance(expected, int | float | complex)
+    ):
         return False
     return bool(value == expected) or abs(value - expected) <= atol + _RTOL * abs(expected)

@@ -59,6 +59,12 @@ class TestRowsOfOurOwn:
         task = make(Mgsm)
         assert mark(task, task.samples()[2], text).score == score
 
+    def test_german_groups_digits_with_full_stops(self, make, mark, lay):
+        lay("mgsm/test", [dict(ROWS[0], answer_number="70000")])
+        task = make(Mgsm)
+        grade = mark(task, task.samples()[0], "Das macht 70.000 Euro.")
+        assert (grade.score, grade.metrics) == (1, {"commas dropped": 0})
+
     def test_every_language_counts_the_same(self, make):
         task = make(Mgsm)
         scores = (1.0, 1.0, 0.0)

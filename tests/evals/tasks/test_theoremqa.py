@@ -1,9 +1,11 @@
 """TheoremQA: four kinds of answer, each by its own rule."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from tongwen.evals.question import Answer
 from tongwen.evals.tasks.theoremqa import TheoremQa
 
 
@@ -46,8 +48,8 @@ class TestRowsOfOurOwn:
             ((False, "bool"), "The answer is (b)", 0),
             (("(c)", "option"), "The answer is (C).", 1),
             (("(c)", "option"), "The answer is (a)", 0),
-            (([2, 1], "list of integer"), "The answer is [1, 2]", 1),
-            (([2, 1], "list of integer"), "The answer is (1, 2, 3)", 0),
+            (([2, 1], "list of integer"), "The answer is [2, 1]", 1),
+            (([2, 1], "list of integer"), "The answer is (2, 1, 3)", 0),
             (([0.333, 0.25], "list of float"), "The answer is [\\frac{1}{3}, 1/4]", 1),
             (("[1, 2]", "list of integer"), "The answer is [1, 2]", 1),
             (("False", "bool"), "The answer is False", 1),
@@ -58,6 +60,14 @@ class TestRowsOfOurOwn:
         lay("theoremqa/test", [row(*key)])
         task = make(TheoremQa)
         assert mark(task, task.samples()[0], text).score == score
+
+    def test_a_solution_that_was_cut_off_has_no_answer(self, make, lay):
+        lay("theoremqa/test", [row(3, "integer")])
+        task = make(TheoremQa)
+        (sample,) = task.samples()
+        for text, score in (("so\n3", 0), ("The answer is 3. Or\n4", 1)):
+            cut = Answer(turns=(text,), finish_reason="length")
+            assert asyncio.run(task.grade(sample, cut)).score == score
 
 
 @pytest.mark.parametrize("is_chat", [False, True])

@@ -12,7 +12,7 @@ import pytest
 
 from tongwen.errors import RequestError, SandboxError
 from tongwen.judge.benchmarks import Benchmarks
-from tongwen.judge.contest import Case, Cases, judge, same_output, tests_of
+from tongwen.judge.contest import Case, Cases, cases_of, judge, same_output
 from tongwen.judge.sandbox import Sandbox
 
 
@@ -36,14 +36,14 @@ def sandbox():
 def test_public_and_hidden_tests_are_one_list():
     one, two = ({"input": f"{n}", "output": f"{n}"} for n in (1, 2))
     for hidden in (json.dumps([two]), packed(json.dumps([two]))):
-        found = tests_of(row(public_test_cases=json.dumps([one]), private_test_cases=hidden))
+        found = cases_of(row(public_test_cases=json.dumps([one]), private_test_cases=hidden))
         assert [test.given for test in found.tests] == ["1", "2"]
         assert found.are_hidden
 
 
 def test_arguments_of_a_method_are_one_json_value_a_line():
     hidden = json.dumps([{"input": '[1,2]\n"a"', "output": "true"}])
-    found = tests_of(row(private_test_cases=hidden, metadata='{"func_name": "pick"}'))
+    found = cases_of(row(private_test_cases=hidden, metadata='{"func_name": "pick"}'))
     assert found.method == "pick"
     assert found.tests == (Case(given=[[1, 2], "a"], wanted=True),)
 
@@ -51,18 +51,18 @@ def test_arguments_of_a_method_are_one_json_value_a_line():
 @pytest.mark.parametrize("hidden", ["!", packed(Counter("ab")), packed("{"), "[{}]"])
 def test_what_is_no_text_in_a_pickle_is_refused(hidden):
     with pytest.raises(RequestError, match="of `1` cannot be read"):
-        tests_of(row(private_test_cases=hidden))
+        cases_of(row(private_test_cases=hidden))
 
 
 def test_a_problem_without_tests_is_refused():
     with pytest.raises(RequestError, match="comes without a test"):
-        tests_of(row(question_content="Add."))
+        cases_of(row(question_content="Add."))
 
 
 def test_the_statements_examples_end_where_their_explanation_begins():
     one = "Sample Input 1\n\n3\r\n1 2 3\n\nSample Output 1\n\n6\r\n7\n\nIt is 6.\n\n"
     two = "Sample Input 2\n\n1\n\nSample Output 2\n\n1"
-    found = tests_of(row(question_content=one + two))
+    found = cases_of(row(question_content=one + two))
     assert found.tests == (Case(given="3\n1 2 3\n", wanted="6\n7"), Case(given="1\n", wanted="1"))
     assert not found.are_hidden
 
@@ -111,6 +111,6 @@ def test_a_method_may_return_a_tuple_where_json_has_a_list(sandbox):
 
 def test_every_statement_has_examples(shared: Path):
     rows = Benchmarks(shared / "data").rows("livecodebench/questions_2023-09_2024-04_sample150")
-    found = [tests_of(each) for each in rows]
+    found = [cases_of(each) for each in rows]
     assert sum(tests.method is not None for tests in found) == 61
     assert all(tests.tests for tests in found)

@@ -37,6 +37,10 @@ _SAMPLE = re.compile(
 )
 _EXAMPLE = re.compile(r"Input: (?P<given>.*?)\nOutput: (?P<wanted>[^\n]*)", re.DOTALL)
 _WORDS = {"true": "True", "false": "False", "null": "None"}
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, SyntaxError, AttributeError, EOFError, RecursionError),
+    *(zlib.error, pickle.PickleError),
+)
 _CALLED = "_called_by_the_judge"
 
 
@@ -63,7 +67,7 @@ class Cases:
     """Whether they are the benchmark's own; else they stand in the statement for all to read."""
 
 
-def tests_of(row: Mapping[str, Any]) -> Cases:
+def cases_of(row: Mapping[str, Any]) -> Cases:
     """The tests of a row; without those of the benchmark the examples of its statement.
 
     Raises:
@@ -77,7 +81,7 @@ def tests_of(row: Mapping[str, Any]) -> Cases:
             tests = tuple(_kept(each, method) for each in kept)
         else:
             tests = _of_statement(row["question_content"], method)
-    except (ValueError, TypeError, KeyError, SyntaxError, zlib.error, pickle.PickleError) as error:
+    except _DAMAGE as error:
         raise RequestError(
             f"the tests of `{row['question_id']}` cannot be read: {error}"
         ) from error

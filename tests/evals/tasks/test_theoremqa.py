@@ -65,7 +65,7 @@ class TestRowsOfOurOwn:
         lay("theoremqa/test", [row(3, "integer")])
         task = make(TheoremQa)
         (sample,) = task.samples()
-        for text, score in (("so\n3", 0), ("The answer is 3. Or\n4", 1)):
+        for text, score in (("so\n3", 0), ("The answer is 3.\n\nOr 4", 1)):
             cut = Answer(turns=(text,), finish_reason="length")
             assert asyncio.run(task.grade(sample, cut)).score == score
 

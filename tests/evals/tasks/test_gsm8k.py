@@ -105,8 +105,22 @@ class TestRowsOfOurOwn:
             mark(task, task.samples()[0], "5")
 
 
-@pytest.mark.parametrize("preset", Gsm8k.about.presets)
-@pytest.mark.parametrize("is_chat", [False, True])
+@pytest.mark.usefixtures("_files")
+def test_a_base_model_cannot_be_asked_for_a_box(make):
+    with pytest.raises(RequestError, match="preset `boxed` asks chat models alone"):
+        make(Gsm8k, "boxed", is_chat=False)
+
+
+@pytest.mark.parametrize(
+    ("preset", "is_chat"),
+    [
+        ("qwen2-report", False),
+        ("qwen2-report", True),
+        ("harness", False),
+        ("harness", True),
+        ("boxed", True),
+    ],
+)
 def test_every_row_can_be_asked_and_its_own_solution_is_right(
     shared: Path, make, mark, preset: str, is_chat: bool
 ):

@@ -92,6 +92,6 @@ def test_every_row_can_be_asked_and_its_translation_is_right(
         assert mark(task, sample, "§").score < 0.01
     kept = samples[:: len(samples) // 60]
     graded = [
-        Graded(sample=one, grades=(Grade(score=0, parsed=one.row["target"]),)) for one in kept
+        Graded(sample=one, grades=(Grade(score=0.0, parsed=one.row["target"]),)) for one in kept
     ]
     assert task.figure(graded).score == pytest.approx(1.0)

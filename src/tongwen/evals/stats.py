@@ -122,6 +122,22 @@ def stratified_error(parts: Sequence[_Vector]) -> float | None:
     return sqrt(sum(squares)) / len(parts) if squares else None
 
 
+def sign_test(better: int, worse: int) -> float:
+    """The chance that as many samples or more go one way where both ways are equally likely.
+
+    Exact and two-sided; of scores that are 0 or 1 it is McNemar's test (McNemar, 1947).
+
+    Args:
+        better: Samples whose score rose.
+        worse: Samples whose score fell; those that stayed say nothing.
+    """
+    total, tail, ways = better + worse, 0, 1
+    for k in range(min(better, worse) + 1):
+        tail += ways  # C(total, k)
+        ways = ways * (total - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << total))
+
+
 def wilson(hits: int, total: int, *, confidence: float = 0.95) -> Interval:
     """Where a share lies of which `hits` of `total` were seen (Wilson, 1927).
 

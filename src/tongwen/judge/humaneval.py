@@ -8,7 +8,7 @@ from tongwen.judge.python import passes
 from tongwen.judge.sandbox import Sandbox
 from tongwen.judge.verdict import Verdict
 
-LIMITS = Limits(wall_s=10)
+LIMITS = Limits(wall_s=10.0)
 
 
 def program(row: Mapping[str, Any], completion: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 from tongwen.errors import SandboxError
 from tongwen.judge import bubblewrap, namespaces
@@ -81,7 +81,7 @@ class Sandbox:
         """Wait for the programs that run, and let the threads go."""
         self._pool.shutdown()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Sandbox":
         return self
 
     def __exit__(self, *_: object) -> None:

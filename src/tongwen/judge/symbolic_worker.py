@@ -15,10 +15,10 @@ import resource
 import sys
 from typing import Any
 
-import sympy  # type: ignore[import-untyped]
+import sympy
 from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
-from math_verify import grader  # type: ignore[import-untyped]
-from sympy.parsing import sympy_parser  # type: ignore[import-untyped]
+from math_verify import grader
+from sympy.parsing import sympy_parser
 
 from tongwen.judge.extra import library
 
@@ -97,7 +97,7 @@ def valued(formula: Any) -> complex | None:  # noqa: ANN401
     """The finite number that `formula` comes to, or None."""
     try:
         found = complex(sympy.N(formula.doit()))
-    except (TypeError, ValueError, AttributeError, OverflowError, ArithmeticError):
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError):
         return None
     return found if math.isfinite(abs(found)) else None
 

@@ -67,7 +67,7 @@ def with_error(score: float, stderr: float | None) -> str:
 
 def samples_text(row: Row) -> str:
     """How many samples there were, and how many of them failed."""
-    return f"{row.num_samples}" + (f" ({row.num_failed} failed)" if row.num_failed else "")
+    return f"{row.num_samples:,}" + (f" ({row.num_failed} failed)" if row.num_failed else "")
 
 
 def markdown(runs: Sequence[Run], published: Published = _NOTHING) -> str:

@@ -93,7 +93,9 @@ def _answer(answer: Answer, grade: Grade | None) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value not in (None, [], {})}
 
 
-def _prompt(prompt: object) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+def _prompt(
+    prompt: Any,  # noqa: ANN401 - JSON
+) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Labelled texts, the continuations that were ranked, and what was said after an answer."""
     match prompt:
         case None:

@@ -14,7 +14,7 @@
       if (typeof value === "function") made.addEventListener(name, value);
       else if (value !== false && value !== undefined) made.setAttribute(name, value);
     }
-    made.append(...children.filter((child) => child !== null && child !== undefined));
+    made.append(...children);
     return made;
   }
 
@@ -110,7 +110,10 @@
         el("span", { class: "number" },
           sample.score === undefined ? "" : percent(sample.score))));
     made.addEventListener("toggle", () => {
-      if (made.open && made.children.length === 1) made.append(...body(data, sample));
+      if (!made.open || made.children.length > 1) return;
+      made.append(...body(data, sample));
+      // What is asked stands at the end, below what was shown solved.
+      for (const asked of made.querySelectorAll(".asked pre")) asked.scrollTop = asked.scrollHeight;
     });
     return made;
   }
@@ -122,7 +125,8 @@
   }
 
   function body(data, sample) {
-    const turns = (sample.prompt ?? []).map(([label, numbers]) => said(label, text(data, numbers)));
+    const turns = (sample.prompt ?? [])
+      .map(([label, numbers]) => said(label, text(data, numbers), "turn asked"));
     const many = (sample.answers ?? []).length > 1;
     const answers = (sample.answers ?? []).flatMap(
       (answer, number) => answered(sample, answer, many ? ` ${number + 1}` : ""));
@@ -134,7 +138,7 @@
 
   function answered(sample, answer, which) {
     const turns = (answer.turns ?? []).flatMap((turn, number) => [
-      number > 0 ? said("user", sample.later?.[number - 1] ?? "") : null,
+      ...(number > 0 ? [said("user", sample.later?.[number - 1] ?? "")] : []),
       said(`completion${which}`, turn, "turn answer"),
     ]);
     const known = [

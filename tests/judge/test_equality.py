@@ -80,6 +80,9 @@ f(x)=x+1 | x+1
 y=2x+1 | 2x+1
 y=2x+1 | 2x-y+1=0
 y=2x+1 | 2x+1=y
+AB=5 | 5
+x_1=5 | 5
+\theta=\pi | \pi
 x\in[1,2] | [1,2]
 x \in (-\infty, 3) | (-\infty,3)
 \left( 1, 2 \right) | (1,2)
@@ -151,7 +154,9 @@ x\ge 2 | x ≥ 2
 \infty | ∞
 $5$ | 5
 \(5\) | 5
-5\ | 5
+5\; | 5
+101_2 | 101_{2}
+101_2 | 101
 \displaystyle 5 | 5
 \frac{2}{4} | \frac{1}{2}
 0.1 | 10\%
@@ -185,6 +190,8 @@ UNEQUAL = r"""
 \{1,2\} | \{1,3\}
 ((1,2),3) | (1,(2,3))
 x=5 | 6
+x+y=0 | 0
+20x+23y+26z-69=0 | 0
 x=5 | y=5
 y=2x+1 | y=2x-1
 x\in[1,2] | [1,3]
@@ -288,7 +295,7 @@ def test_a_gold_of_math_with_another_digit_is_wrong(
     numbers = 0
     for gold in golds:
         match = re.search(r"(?<![\d.,])[1-9](?![\d.,])", gold)
-        if match is None or gold.startswith(r"\text"):
+        if match is None or r"\text" in gold or r"\mbox" in gold:
             continue
         other = gold[: match.start()] + str(int(match[0]) % 9 + 1) + gold[match.end() :]
         # 8 as a power or a product of what stands beside it may give the same again.

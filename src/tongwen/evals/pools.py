@@ -1,6 +1,7 @@
 """Where the rows come from that are shown solved, and which of them stand before which question."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from random import Random
 
 from tongwen.errors import RequestError
@@ -83,8 +84,8 @@ def harness_first(rows: Sequence[Row], num: int) -> Pairs:
     Raises:
         RequestError: There are fewer.
     """
-    some = first(rows, num + 1, "the file") if num else ()
-    return [(row, tuple(one for one in some if one != row)[:num]) for row in rows]
+    first(rows, num + 1 if num else 0, "the file")
+    return [(row, tuple(islice((one for one in rows if one != row), num))) for row in rows]
 
 
 def _others(stream: Random, pool: Sequence[Row], num: int, asked: Row) -> tuple[Row, ...]:

@@ -8,6 +8,9 @@ from tongwen.errors import RequestError
 
 Row = Mapping[str, Any]
 
+Apart = tuple[dict[Hashable, tuple[Row, ...]], set[int]]
+"""The rows of each group that are shown, and the places of all of them in the file."""
+
 HARNESS_SEED = 1234
 """What lm-evaluation-harness seeds its draws with (`lm_eval/evaluator.py`)."""
 
@@ -42,7 +45,7 @@ def harness_draws(pool: Sequence[Row], num: int, num_samples: int) -> list[tuple
 
 def set_apart(
     rows: Sequence[Row], num: int, group: Callable[[Row], Hashable], seed: int = 0
-) -> tuple[dict[Hashable, tuple[Row, ...]], set[int]]:
+) -> Apart:
     """Rows of each group that are shown solved and then not asked, and their places.
 
     Drawn by the seed from each group for itself, in the order of the file; a larger `num` holds

@@ -13,9 +13,12 @@ from tongwen.judge.choices import picked
 from tongwen.judge.mathematics import normalise
 from tongwen.judge.symbolic import Symbolic
 
-# `x=`, `f(x)=` or `x\in`, which an answer may have and another lack.
-_NAMED = re.compile(r"[a-zA-Z](?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)")
+# `x=`, `f(x)=`, `x_1=`, `AB=` or `x\in`, which an answer may have and another lack.
+_NAMED = re.compile(
+    r"(?:\\?[a-zA-Z]+)(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?(?:=|\\in(?![a-z])\s*)(?=[^=]+$)"
+)
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
+_BASED = re.compile(r"(-?[0-9a-fA-F]+)_\{?(\d+)\}?")
 _OPEN, _CLOSED = "([{", ")]}"
 
 
@@ -51,6 +54,9 @@ class Equality:
             return left == right == ""
         if left.lower() == right.lower() or self._close(left, right):
             return True
+        bases = _BASED.fullmatch(left), _BASED.fullmatch(right)
+        if any(bases):
+            return same_in_base(left, right, all(bases))
         parts = elements(left), elements(right)
         if parts[0] is not None and parts[1] is not None:
             return self._all_same(parts[0], parts[1])
@@ -59,10 +65,12 @@ class Equality:
         return self._same_formulas(left, right)
 
     def _same_formulas(self, left: str, right: str) -> bool:
-        sides = left.split("="), right.split("=")
+        sides = split_outside(left, "="), split_outside(right, "=")
         if len(sides[0]) == len(sides[1]) == 2:
             ours, theirs = (f"{a}-({b})" for a, b in sides)
             return self._symbolic.equal(ours, theirs) or self._symbolic.equal(f"-({ours})", theirs)
+        if len(sides[0]) != len(sides[1]):
+            return False  # Math-Verify would let `0` pass for `x+y=0`
         return self._symbolic.equal(left, right)
 
     def _close(self, left: str, right: str) -> bool:
@@ -98,6 +106,13 @@ def unnamed(text: str, other: str) -> str:
     return text if match is None or re.search(r"=|\\in(?![a-z])", other) else text[match.end() :]
 
 
+def same_in_base(left: str, right: str, both: bool) -> bool:
+    """Whether numerals such as `101_2` agree; a base that only one of them names is let pass."""
+    if both:
+        return re.sub("[{}]", "", left).lower() == re.sub("[{}]", "", right).lower()
+    return left.partition("_")[0].lower() == right.partition("_")[0].lower()
+
+
 def value(text: str) -> float | None:
     r"""The number that `text` writes in digits or as a fraction of such; else None."""
     plain = plain_digits(text)
@@ -123,9 +138,9 @@ def elements(text: str) -> tuple[str, list[str]] | None:
         return f"matrix of {[len(row) for row in rows]}", [cell for row in rows for cell in row]
     around = text[0] + text[-1]
     if around in ("()", "[]", "{}", "(]", "[)") and is_enclosed(text):
-        inside = split_commas(text[1:-1])
+        inside = split_outside(text[1:-1], ",")
         return (around, inside) if len(inside) > 1 or around == "{}" else None
-    parts = split_commas(text)
+    parts = split_outside(text, ",")
     return ("{}", parts) if len(parts) > 1 else None
 
 
@@ -139,12 +154,12 @@ def is_enclosed(text: str) -> bool:
     return False
 
 
-def split_commas(text: str) -> list[str]:
-    """`text` cut at the commas that stand in no brackets."""
+def split_outside(text: str, separator: str) -> list[str]:
+    """`text` cut at each `separator` that stands in no brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in _OPEN) - (character in _CLOSED)
-        if character == "," and depth <= 0:
+        if character == separator and depth <= 0:
             parts.append("")
         else:
             parts[-1] += character

@@ -46,15 +46,17 @@ class Symbolic:
             DependencyError: A library of the extra `eval` is missing.
             CapacityError: The child does not come up.
         """
-        if max(len(left), len(right)) > MAX_LENGTH:
-            self.num_undecided += 1
-            return False
-        with self._lock:
-            line = self._exchange(json.dumps([left, right]))
-        if line is None:
-            self.num_undecided += 1
-            log.warning("gave up on whether %.80r is %.80r", left, right)
-        return line == "true"
+        return self._ask([left, right]) == "true"
+
+    def value(self, formula: str) -> float | None:
+        """The real number that the LaTeX `formula` comes to; None where it is none, or too slow.
+
+        Raises:
+            DependencyError: A library of the extra `eval` is missing.
+            CapacityError: The child does not come up.
+        """
+        answer = self._ask([formula])
+        return None if answer in (None, "null") else float(str(answer))
 
     def close(self) -> None:
         """Stop the child, if there is one."""
@@ -71,6 +73,16 @@ class Symbolic:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _ask(self, formulas: list[str]) -> str | None:
+        answer = None
+        if max(map(len, formulas)) <= MAX_LENGTH:
+            with self._lock:
+                answer = self._exchange(json.dumps(formulas))
+        if answer is None:
+            self.num_undecided += 1
+            log.warning("gave up on the formulas %.160r", formulas)
+        return answer
 
     def _exchange(self, line: str) -> str | None:
         child = self._running()

@@ -1,7 +1,8 @@
-"""The child process that lets sympy think: it reads pairs of formulas and says whether equal.
+"""The child process that lets sympy think: it reads formulas, and says what they are.
 
 Started by `symbolic.Symbolic` as `python -m tongwen.judge.symbolic_worker BYTES SECONDS`.  A line
-in is a JSON pair of LaTeX strings; a line out is `true`, `false` or `null` (not understood).
+in is a JSON list of one or two LaTeX strings; a line out is the value of one, or whether two are
+equal; `null` says that they are not understood.
 Formulas are read by a grammar (`latex2sympy2_extended`), but the digits it finds go through sympy's
 reader of Python expressions, which evaluates text as code: before the first formula comes, that
 reader is left with numerals and names alone.
@@ -14,10 +15,10 @@ import resource
 import sys
 from typing import Any
 
-import sympy  # type: ignore[import-untyped]
+import sympy
 from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
-from math_verify import grader  # type: ignore[import-untyped]
-from sympy.parsing import sympy_parser  # type: ignore[import-untyped]
+from math_verify import grader
+from sympy.parsing import sympy_parser
 
 from tongwen.judge.extra import library
 
@@ -31,8 +32,7 @@ def main() -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         allow_seconds(seconds)
-        left, right = json.loads(line)
-        print(json.dumps(judged(left, right)), file=answers, flush=True)
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
 
 
 def confine(max_bytes: int) -> None:
@@ -61,18 +61,25 @@ def literal(code: str, *_: object) -> Any:  # noqa: ANN401 (sympy has no types)
     return getattr(sympy, kind)(kinds[kind](written))
 
 
-def judged(left: str, right: str) -> bool | None:
-    """Whether the two formulas are equal; None where one is not understood."""
+def answer(formulas: list[str]) -> bool | float | None:
+    """The value of one formula, or whether two are equal; None where one is not understood."""
+    is_complex = any(map(grader.should_treat_as_complex, formulas))
     try:
-        pair = [parsed(text) for text in (left, right)]
+        parsed = [latex2sympy(text, is_real=None if is_complex else True) for text in formulas]
+        parsed = [imaginary(formula) for formula in parsed] if is_complex else parsed
     except (Exception, RecursionError):  # the parser raises bare `Exception`
         return None
-    return verified(*pair) or verified(*reversed(pair)) or close(*pair)
+    if len(parsed) == 1:
+        found = valued(parsed[0])
+        return None if found is None or found.imag else found.real
+    left, right = parsed
+    return verified(left, right) or verified(right, left) or close(left, right)
 
 
-def parsed(latex: str) -> Any:  # noqa: ANN401
-    """The formula, by the grammar alone."""
-    return latex2sympy(latex, is_real=not grader.should_treat_as_complex(latex))
+def imaginary(formula: Any) -> Any:  # noqa: ANN401
+    """`formula` with `i` for the imaginary unit, which the grammar takes for a variable."""
+    units = [symbol for symbol in formula.free_symbols if symbol.name == "i"]
+    return formula.subs(dict.fromkeys(units, sympy.I))
 
 
 def verified(left: Any, right: Any) -> bool:  # noqa: ANN401
@@ -82,12 +89,17 @@ def verified(left: Any, right: Any) -> bool:  # noqa: ANN401
 
 def close(left: Any, right: Any) -> bool:  # noqa: ANN401
     """Whether both are numbers within a relative 1e-4, as Qwen2.5-Math has it."""
+    a, b = valued(left), valued(right)
+    return a is not None and b is not None and abs(a - b) <= 1e-4 * max(abs(a), abs(b))
+
+
+def valued(formula: Any) -> complex | None:  # noqa: ANN401
+    """The finite number that `formula` comes to, or None."""
     try:
-        values = [complex(sympy.N(side.doit())) for side in (left, right)]
-    except (TypeError, ValueError, AttributeError, OverflowError, ArithmeticError):
-        return False
-    apart = abs(values[0] - values[1])
-    return math.isfinite(apart) and apart <= 1e-4 * max(map(abs, values))
+        found = complex(sympy.N(formula.doit()))
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError):
+        return None
+    return found if math.isfinite(abs(found)) else None
 
 
 if __name__ == "__main__":

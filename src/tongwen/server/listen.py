@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +16,7 @@ import uvicorn
 from tongwen.errors import ConfigError
 from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
+from tongwen.server.connection import Connection
 from tongwen.server.service import Service
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
@@ -35,6 +37,8 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service),
+                http=partial(Connection, config.limits.head_s),  # type: ignore[arg-type]
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,

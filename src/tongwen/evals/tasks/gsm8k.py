@@ -30,7 +30,7 @@ class Gsm8k(Task):
         ),
         obtain="`openai/gsm8k` on the Hugging Face hub; the four-shot prompt is gsm8k_prompt.txt "
         "of the Qwen repository's eval directory, as the field `prompt` of one JSON line",
-        metric="exact match of the last number",
+        metric="the number in the box, behind `answer is`, or the last one, within 1e-4",
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1; the first 4 exemplars of Qwen's own prompt",
@@ -83,15 +83,8 @@ class Gsm8k(Task):
         gold = answers.gsm8k_gold(sample.row["answer"])
         if gold is None:
             raise RequestError(f"row {sample.id} of GSM8K has no number behind `####`")
-        if self.setup.preset == "boxed":
-            return _boxed_grade(answer.text, gold)
-        found = answers.last_number(answer.text)
         digits = answers.opencompass_gsm8k(answer.text)
-        return Grade(
-            score=float(answers.same_number(found, gold)),
-            parsed=None if found is None else f"{found.normalize():f}",
-            metrics={"opencompass": float(digits == f"{gold:f}")},
-        )
+        return _grade(answer.text, gold, {"opencompass": float(digits == f"{gold:f}")})
 
     def _shots(self, num_samples: int) -> list[tuple[Row, ...]]:
         if not self.num_shots or self.setup.preset == "boxed":
@@ -136,11 +129,16 @@ def _harness_grade(text: str, gold: str) -> Grade:
     )
 
 
-def _boxed_grade(text: str, gold: Decimal) -> Grade:
+def _grade(text: str, gold: Decimal, metrics: dict[str, float]) -> Grade:
     """By Qwen2.5-Math's tolerance of 1e-4, but without its factor of 100 either way."""
     taken = extract(text)
     found = value(normalise(taken))
     if found is None and (last := answers.last_number(taken)) is not None:
         found = float(last)
     is_right = found is not None and math.isclose(found, gold, rel_tol=1e-4)
-    return Grade(score=float(is_right), parsed=taken or None)
+    return Grade(
+        score=float(is_right),
+        parsed=None if found is None else f"{found:.12g}",
+        metrics=metrics,
+        notes={"taken": taken},
+    )

@@ -1,7 +1,7 @@
 """Runs as lm-evaluation-harness 0.4 writes them with `--log_samples --output_path`.
 
 A directory for each model, in it `results_*.json` and for each benchmark `samples_*_*.jsonl`
-(`lm_eval/loggers/evaluation_tracker.py`).  What a receipt does not know is left empty there: rows of
+(`lm_eval/loggers/evaluation_tracker.py`).  What a receipt does not know is left empty: rows of
 benchmarks, their targets, and whether an option was the greedy one.
 """
 

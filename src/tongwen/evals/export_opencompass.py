@@ -1,9 +1,9 @@
 """Runs as OpenCompass 0.4 lays them down in its working directory.
 
 `predictions/MODEL/BENCHMARK.json` has what was asked and answered, `results/MODEL/BENCHMARK.json`
-the figure with its details, `summary/summary_*.csv` the table (`opencompass/summarizers/default.py`,
-`opencompass/tasks/openicl_eval.py`, `opencompass/openicl/icl_inferencer/`).  Figures are percentages
-there.  References are left out: a receipt holds no rows of benchmarks.
+the figure with its details, `summary/summary_*.csv` the table: `opencompass/tasks/openicl_eval.py`,
+`opencompass/summarizers/default.py`, `opencompass/openicl/icl_inferencer/`.  Figures are
+percentages there.  References are left out: a receipt holds no rows of benchmarks.
 """
 
 import json

@@ -14,7 +14,9 @@ from tongwen.evals.sample import Grade, Graded, Sample
 def graded(*scores: float, group: str = "", parsed: tuple[str | None, ...] | None = None) -> Graded:
     """A sample whose completions were given these scores."""
     said = parsed if parsed is not None else (None,) * len(scores)
-    grades = (Grade(score=score, parsed=each) for score, each in zip(scores, said, strict=True))
+    grades = (
+        Grade(score=float(score), parsed=each) for score, each in zip(scores, said, strict=True)
+    )
     return Graded(sample=Sample(id="x", row={}, group=group), grades=tuple(grades))
 
 
@@ -64,7 +66,7 @@ def test_the_figure_is_the_mean_of_the_samples_means() -> None:
 
 
 def test_pass_at_one_is_the_mean_and_never_above_pass_at_more() -> None:
-    samples = [graded(1, 0, 0, 1), graded(0, 0, 0, 0), graded(1, 1, 1, 0)]
+    samples = [graded(1.0, 0.0, 0.0, 1.0), graded(0.0, 0.0, 0.0, 0.0), graded(1.0, 1.0, 1.0, 0.0)]
     found = of_several(samples)
     assert found["pass@1"] == pytest.approx(mean(samples).score)
     assert found["pass@1"] <= found["pass@2"] <= found["pass@4"]
@@ -76,7 +78,11 @@ def test_one_completion_each_has_no_pass_at_more() -> None:
 
 
 def test_samples_of_different_counts_are_compared_at_the_fewest() -> None:
-    assert set(of_several([graded(1, 0, 1), graded(0, 1)])) == {"pass@1", "pass@2", "maj@2"}
+    assert set(of_several([graded(1.0, 0.0, 1.0), graded(0.0, 1.0)])) == {
+        "pass@1",
+        "pass@2",
+        "maj@2",
+    }
 
 
 def test_every_group_counts_the_same_in_a_macro_figure() -> None:
@@ -106,7 +112,10 @@ def test_a_single_sample_has_no_standard_error() -> None:
 def test_other_metrics_are_means_over_the_completions_that_have_them() -> None:
     with_metric = Graded(
         sample=Sample(id="a", row={}),
-        grades=(Grade(score=1, metrics={"strict": 1.0}), Grade(score=0, metrics={"strict": 0.0})),
+        grades=(
+            Grade(score=1.0, metrics={"strict": 1.0}),
+            Grade(score=0.0, metrics={"strict": 0.0}),
+        ),
     )
     found = mean([with_metric, graded(1.0, 1.0)])
     assert found.metrics["strict"] == 0.5

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -41,8 +42,8 @@ def test_a_change_in_any_field_breaks_the_seal(path: Path, name: str) -> None:
     def change(said: dict[str, Any]) -> None:
         value = said[name]
         if isinstance(value, dict):
-            first = next(iter(value))
-            value[first] = "another"
+            first, old = next(iter(value.items()))
+            value[first] = "another" if isinstance(old, str) else 0.25
         else:
             said[name] = "another" if isinstance(value, str) else value + 1
 
@@ -66,6 +67,29 @@ def test_what_is_no_receipt_is_refused_with_a_reason(
 ) -> None:
     edit(path, change)
     with pytest.raises(RequestError, match=match):
+        read_receipt(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said["figure"].update(score="<b>high</b>"),
+        lambda said: said["figure"].update(groups={"law": None}),
+        lambda said: said["settings"].update(task=7),
+        lambda said: said.update(num_samples=True),
+        lambda said: said.update(data={"x": 1}),
+        lambda said: said["figure"].update(score=float("nan")),
+    ],
+)
+def test_a_seal_over_values_of_other_kinds_makes_no_receipt(path: Path, change: Change) -> None:
+    def forge(said: dict[str, Any]) -> None:
+        del said["digest"]
+        change(said)
+        whole = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        said["digest"] = hashlib.sha256(whole.encode()).hexdigest()
+
+    edit(path, forge)
+    with pytest.raises(RequestError, match="is no receipt"):
         read_receipt(path)
 
 

@@ -121,7 +121,7 @@
   function preview(sample) {
     const answer = sample.answers?.[0];
     const said = sample.failed ?? answer?.parsed ?? answer?.turns?.at(-1) ?? "";
-    return said.slice(0, 200);
+    return String(said).slice(0, 200);
   }
 
   function body(data, sample) {

@@ -1,5 +1,6 @@
 """Runs that no model made: receipts and samples with what a test wants in them."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def save_run(
 ) -> Path:
     """The receipt of a run of these records."""
     directory.mkdir(parents=True, exist_ok=True)
-    stem = f"{task}-{model.replace(':', '_')}"
+    stem = re.sub(r"[^\w.-]", "_", f"{task}-{model}")
     samples = directory / f"{stem}.samples.jsonl"
     write_records(samples, records)
     receipt = Receipt(

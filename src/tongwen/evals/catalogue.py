@@ -13,6 +13,7 @@ from tongwen.evals.tasks.belebele import Belebele
 from tongwen.evals.tasks.ceval import CEval
 from tongwen.evals.tasks.cmmlu import Cmmlu
 from tongwen.evals.tasks.competition_math import CompetitionMath
+from tongwen.evals.tasks.evalplus import HumanEvalPlus, MbppPlus
 from tongwen.evals.tasks.flores import Flores
 from tongwen.evals.tasks.gpqa import Gpqa
 from tongwen.evals.tasks.gsm8k import Gsm8k
@@ -29,6 +30,7 @@ from tongwen.evals.tasks.mmlu import Mmlu
 from tongwen.evals.tasks.mmlu_pro import MmluPro
 from tongwen.evals.tasks.mmmlu import Mmmlu
 from tongwen.evals.tasks.mt_bench import MtBench
+from tongwen.evals.tasks.multipl_e import MultiPlE
 from tongwen.evals.tasks.paws_x import PawsX
 from tongwen.evals.tasks.rummlu import RuMmlu
 from tongwen.evals.tasks.safety import Safety
@@ -53,6 +55,9 @@ TASKS: dict[str, type[Task]] = {
     "truthfulqa": TruthfulQa,
     "humaneval": HumanEval,
     "mbpp": Mbpp,
+    "humaneval_plus": HumanEvalPlus,
+    "mbpp_plus": MbppPlus,
+    "multipl_e": MultiPlE,
     "livecodebench": LiveCodeBench,
     "gsm8k": Gsm8k,
     "math": CompetitionMath,

@@ -65,7 +65,7 @@ async def humaneval_reference(row: Row, original: Row, sandbox: Sandbox) -> Refe
     """
     source = original["prompt"] + row["contract"] + row["reference"]
     inputs = (row["base_input"], row["plus_input"])
-    return await _reference(source, original["entry_point"], inputs, row["atol"], sandbox)
+    return await _reference(source, original["entry_point"], inputs, float(row["atol"]), sandbox)
 
 
 async def mbpp_reference(row: Row, sandbox: Sandbox) -> Reference:
@@ -81,7 +81,7 @@ async def mbpp_reference(row: Row, sandbox: Sandbox) -> Reference:
     """
     inputs = (typed_inputs(row, row["base_input"]), typed_inputs(row, row["plus_input"]))
     source = row["canonical_solution"]
-    return await _reference(source, row["entry_point"], inputs, row["atol"], sandbox)
+    return await _reference(source, row["entry_point"], inputs, float(row["atol"]), sandbox)
 
 
 async def _reference(

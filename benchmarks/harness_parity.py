@@ -1,6 +1,6 @@
 """Whether the preset `harness` finds what lm-evaluation-harness finds, sample by sample.
 
-    python benchmarks/harness_parity.py --data DIR --questions 300 --out benchmarks/results
+    python benchmarks/harness_parity.py --questions 300 --out benchmarks/results
 
 The same seeded questions of each benchmark are asked twice: by lm-evaluation-harness with its own
 task files over `tongwen serve`, and by our tasks in this process.  Compared are prompts, what is
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import MODEL, surroundings
+from harness import MODEL, ROOT, surroundings
 from harness_files import MAKE, Compared, Files
 from serve_http import server
 
@@ -38,6 +38,7 @@ from tongwen.judge.benchmarks import Benchmarks
 
 QUESTION = "Does the preset `harness` find what lm-evaluation-harness finds over our server?"
 SEED = 20240607
+DATA = ROOT.parent / "shared" / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="the benchmarks' files")
+    parser.add_argument("--data", type=Path, default=DATA, help="the benchmarks' files")
     parser.add_argument("--questions", type=int, default=300, help="of each benchmark")
     parser.add_argument("--seed", type=int, default=SEED, help="draws the questions")
     parser.add_argument("--tasks", nargs="+", choices=MAKE, default=list(MAKE))

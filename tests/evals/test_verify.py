@@ -75,6 +75,31 @@ def test_a_sample_of_the_samples_is_drawn_by_the_seed(measure: Measure, check: C
     assert check(result, num_samples=99).num_asked_again == 8
 
 
+def test_without_a_model_stored_answers_are_graded_again(measure: Measure, data: Path) -> None:
+    result = measure("tiny")
+    verdict = verify(result.path, None, Again(data=data))
+    assert verdict.holds
+    assert (verdict.num_graded_again, verdict.num_asked_again) == (NUM_ROWS, 0)
+    flipped = 1.0 - result.records[2].grades[0].score
+    tamper(result, lambda lines: lines[2]["grades"][0].update(score=flipped))
+    verdict = verify(result.path, None, Again(data=data))
+    assert ("stored answer's score", "row 2") in whats(verdict)
+
+
+def test_every_sample_that_is_asked_again_is_told(
+    measure: Measure, data: Path, tiny_llm: LLM
+) -> None:
+    told: list[tuple[int, int]] = []
+    again = Again(data=data, num_samples=4)
+    verify(
+        measure("tiny-rank").path,
+        Target(model=tiny_llm),
+        again,
+        tell=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 def test_a_seal_that_was_broken_is_refused(measure: Measure, check: Check) -> None:
     result = measure("tiny-rank")
     said = json.loads(result.path.read_text())

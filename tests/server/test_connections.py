@@ -15,12 +15,12 @@ from tests.server.test_door import ASK, config_of
 from tongwen.server.config import Limits
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-HEAD_S = 0.5
+HEAD_S = 0.3
 
 
 @pytest.fixture(scope="module")
 def hasty_url(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that waits half a second for a head."""
+    """A server that waits a moment for a head."""
     config = config_of(tiny_model, limits=Limits(head_s=HEAD_S))
     with serving(config, tmp_path_factory.mktemp("home")) as url:
         yield url

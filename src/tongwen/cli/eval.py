@@ -1,17 +1,15 @@
 """`tongwen eval`: measure a model on benchmarks, each figure with a receipt."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tongwen.cli.choose import Wish, choose, runnable_name
 from tongwen.cli.eval_progress import Shown
-from tongwen.cli.eval_receipts import score
+from tongwen.cli.eval_receipts import compare, score, verify
 from tongwen.cli.eval_tables import list_tasks, print_results
+from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
-from tongwen.cli.remote import key_of
 from tongwen.cli.run import WEIGHTS
 
 
@@ -91,7 +89,7 @@ def run_tasks(tasks: str, *, as_json: bool, page: Path | None, **options: Any) -
         out=options["out"] or open_store().home / "evals",
         **{name: options[name] for name in _PLAIN},
     )
-    target, judge = _target(options), _judge(options)
+    target, judge = target_of(options), judge_of(options)
     from tongwen.evals.measure import run
 
     with Shown() as shown:
@@ -104,54 +102,11 @@ def run_tasks(tasks: str, *, as_json: bool, page: Path | None, **options: Any) -
 _PLAIN = ("preset", "limit", "shots", "n", "temperature", "seed", "concurrency")
 
 
-def _target(options: dict[str, Any]) -> Any:  # noqa: ANN401 - its module imports torch
-    from tongwen.evals.target import Target
-
-    there = options["endpoint"]
-    model = options["model"] if there is not None else _local(options, options["model"])
-    return Target(
-        model=model,
-        weights=options["weights"],
-        device=options["device"],
-        context=options["context"],
-        home=open_store().home,
-        endpoint=there,
-        api_key=key_of(os.environ, options["api_key_env"]),
-        is_chat=options["chat"],
-    )
-
-
-def _judge(options: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-    from tongwen.evals.target import Target
-
-    if options["judge"] is None and options["judge_endpoint"] is None:
-        return None
-    there = options["judge_endpoint"]
-    return Target(
-        model=options["judge"] if there is not None else _local(options, options["judge"]),
-        home=open_store().home,
-        endpoint=there,
-        api_key=key_of(os.environ, options["judge_key_env"]),
-    )
-
-
-def _local(options: dict[str, Any], name: str | None) -> str:
-    wish = Wish(
-        model=name,
-        source=options["source"],
-        weights=options["weights"],
-        device=options["device"],
-        context=options["context"],
-        agrees=options["yes"],
-    )
-    return runnable_name(choose(open_store(), wish))
-
-
 def _write_page(path: Path, receipts: list[Path]) -> None:
     from tongwen.evals.page import write_page
 
     write_page(path, receipts)
 
 
-for each in (list_tasks, score):
+for each in (list_tasks, score, verify, compare):
     command.add_command(each)

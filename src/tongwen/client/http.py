@@ -193,6 +193,35 @@ class HttpClient:
         except _STRANGE as error:
             raise self._strange(answer) from error
 
+    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and answer of one endpoint to a body as it is; a refusal is an answer too.
+
+        Args:
+            path: Below the endpoint: `/chat/completions`.
+            body: In the endpoint's words.
+
+        Raises:
+            RequestError: The key is not accepted (401, 403), or the body is no JSON.
+            ModelNotFoundError: There is nothing at this path.
+            BusyError: It was busy, also after the retries.
+            SourceError: It does not answer, or not in JSON objects.
+        """
+        data = _encoded(body)
+
+        async def once() -> tuple[int, dict[str, Any]]:
+            answer = await self._answer("POST", path, data)
+            status, told = answer.status_code, answer.content
+            if status == 200:
+                return status, self._read(told, answer.headers)
+            if status in (401, 403) or status in _AGAIN or not 400 <= status < 500:
+                raise self._refusal(status, told, answer.headers)
+            found = self._object(told)
+            if status == 404 and "error" not in found:  # no refusal: there is no such path
+                raise self._refusal(status, told, answer.headers)
+            return status, found
+
+        return await self._tried(once)
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
@@ -239,6 +268,12 @@ class HttpClient:
             return self._read(answer.content, answer.headers)
 
         return await self._tried(once)
+
+    async def _answer(self, method: str, path: str, data: bytes | None) -> httpx2.Response:
+        try:
+            return await self._http.request(method, self.endpoint + path, content=data)
+        except httpx2.RequestError as fault:
+            raise self._silent(fault) from fault
 
     async def _tried(self, once: Callable[[], Awaitable[Result]]) -> Result:
         for number in itertools.count():
@@ -300,16 +335,20 @@ class HttpClient:
 
     def _read(self, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """An object of the endpoint's, which may be an error in spite of its status."""
+        found = self._object(data)
+        if told := found.get("error"):
+            code = told.get("code") if isinstance(told, dict) else None
+            is_status = isinstance(code, int) and 400 <= code < 600
+            raise self._refusal(cast(int, code) if is_status else 500, data, headers)
+        return found
+
+    def _object(self, data: bytes) -> dict[str, Any]:
         try:
             found = json.loads(data)
         except ValueError as error:
             raise self._strange(data[:200].decode("utf-8", "replace")) from error
         if not isinstance(found, dict):
             raise self._strange(found)
-        if told := found.get("error"):
-            code = told.get("code") if isinstance(told, dict) else None
-            is_status = isinstance(code, int) and 400 <= code < 600
-            raise self._refusal(cast(int, code) if is_status else 500, data, headers)
         return found
 
     def _refusal(self, status: int, data: bytes, headers: Mapping[str, str]) -> Exception:

@@ -1,13 +1,12 @@
 """The records of a run while it runs: whatever breaks it off, what is there is not asked again."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
 from tongwen.errors import RequestError
-from tongwen.evals.record import Record, line_of, record_from
+from tongwen.evals.record import Record, line_of, record_from, said_in
 
 _STRANGE = (LookupError, TypeError, ValueError, AttributeError)
 
@@ -79,9 +78,12 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         with path.open("r+b") as file:
             file.truncate(whole)
     try:
-        return [json.loads(line) for line in data[:whole].decode().split("\n") if line]
+        lines = [said_in(line) for line in data[:whole].decode().split("\n") if line]
     except ValueError as error:
         raise RequestError(f"`{path}` is damaged: {error}") from error
+    if not all(isinstance(line, dict) for line in lines):
+        raise RequestError(f"`{path}` is damaged: it holds a line that is no object")
+    return lines
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -102,7 +104,7 @@ def read_records(path: Path) -> list[Record]:
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        return [record_from(json.loads(line)) for line in lines if line]
+        return [record_from(said_in(line)) for line in lines if line]
     except OSError as error:
         raise RequestError(f"`{path}` cannot be read: {error.strerror}") from error
     except _STRANGE as error:

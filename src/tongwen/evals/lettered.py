@@ -12,7 +12,7 @@ Answer: A  /  Answer: B  / ...            the letters that are ranked
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from tongwen.evals.question import Answer, Generate, Question, Rank
 from tongwen.evals.sample import Grade, Sample
@@ -52,7 +52,7 @@ def lettered(question: str, choices: Sequence[str], answer: int | str) -> Proble
 class Lettered(Task):
     """Ranks the letters after the solved rows; a chat model writes one."""
 
-    joint: ClassVar[str] = " "
+    joint: str = " "
     """Between the call for an answer and its letter."""
 
     @abstractmethod

@@ -12,6 +12,7 @@ from typing import Any
 
 from tongwen.errors import RequestError
 from tongwen.evals.figure import Figure
+from tongwen.evals.record import said_in
 from tongwen.evals.subject import Subject
 from tongwen.version import __version__
 
@@ -85,7 +86,7 @@ def read_receipt(path: Path) -> Receipt:
         RequestError: It is not there, is none, or was changed after it was written.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = said_in(path.read_text(encoding="utf-8"))
         seal = said.pop("digest")
         if said["format"] != FORMAT:
             raise ValueError(f"its format is `{said['format']}`")
@@ -144,9 +145,35 @@ def _receipt(said: dict[str, Any]) -> Receipt:
     named = {each.name for each in fields(Receipt)}
     if said.keys() != named:
         raise ValueError(f"it has other fields: {', '.join(sorted(said.keys() ^ named))}")
+    _check(said)
     parts = {
         "settings": Settings(**said["settings"]),
         "subject": Subject(**said["subject"]),
         "figure": Figure(**said["figure"]),
     }
     return Receipt(**{**said, **parts})
+
+
+def _check(said: Mapping[str, Any]) -> None:
+    """That numbers are numbers and texts are texts; a seal says nothing of that."""
+    figure, settings = said["figure"], said["settings"]
+    numbers = {
+        **{name: said[name] for name in ("num_samples", "num_failed", "seconds")},
+        **{name: settings[name] for name in ("shots", "seed", "n", "temperature")},
+        "score": figure["score"],
+        "stderr": figure["stderr"] or 0.0,
+        **figure["metrics"],
+        **figure["groups"],
+    }
+    texts = {
+        **{name: said[name] for name in ("code", "samples_file", "samples_sha256", "version")},
+        "task": settings["task"],
+        "preset": settings["preset"],
+        "name": said["subject"]["name"],
+        **said["data"],
+        **said["machine"],
+    }
+    for wanted, kind in ((numbers, int | float), (texts, str)):
+        for name, value in wanted.items():
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"`{name}` is `{value}`")

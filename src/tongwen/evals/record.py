@@ -65,18 +65,35 @@ def record_from(said: Mapping[str, Any]) -> Record:
     """
     return Record(
         id=str(said["id"]),
-        group=said.get("group", ""),
+        group=str(said.get("group", "")),
         prompt=said.get("prompt"),
         prompt_digest=said.get("prompt_sha256"),
         answers=tuple(answer_from(each) for each in said.get("answers", ())),
         grades=tuple(_grade_from(each) for each in said.get("grades", ())),
-        failed=said.get("failed"),
+        failed=_text(said.get("failed")),
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def line_of(said: Mapping[str, Any]) -> str:
     """An object as one line; the same object is always the same line."""
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def said_in(text: str) -> Any:  # noqa: ANN401 - JSON
+    """What a JSON text says; numbers that JSON has no words for are refused.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"`{name}` is no number of JSON")
 
 
 def _grade_json(grade: Grade) -> dict[str, Any]:
@@ -92,7 +109,7 @@ def _grade_json(grade: Grade) -> dict[str, Any]:
 def _grade_from(said: Mapping[str, Any]) -> Grade:
     return Grade(
         score=float(said["score"]),
-        parsed=said.get("parsed"),
+        parsed=_text(said.get("parsed")),
         metrics=said.get("metrics", {}),
         notes=said.get("notes", {}),
     )

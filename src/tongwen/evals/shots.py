@@ -50,12 +50,17 @@ def set_apart(
 
     Drawn by the seed from each group for itself, in the order of the file; a larger `num` holds
     those of a smaller one.
+
+    Raises:
+        RequestError: Of a group none would be left to ask.
     """
     places: dict[Hashable, list[int]] = {}
     for place, row in enumerate(rows):
         places.setdefault(group(row), []).append(place)
     shown, apart = {}, set()
     for name, members in places.items():
+        if num >= len(members):
+            raise RequestError(f"`{name}` has {len(members)} rows: {num} cannot be set apart")
         drawn = list(members)
         random.Random(f"{seed}/{name}").shuffle(drawn)
         taken = sorted(drawn[:num])

@@ -12,6 +12,7 @@ from typing import Any
 from tongwen.errors import RequestError
 from tongwen.evals.catalogue import task_named
 from tongwen.evals.examine import Progress, Tell
+from tongwen.evals.fetch import from_hub
 from tongwen.evals.question import Answer, Generate
 from tongwen.evals.receipt import file_digest
 from tongwen.evals.record import Record
@@ -42,7 +43,7 @@ async def grade_stored(name: str, completions: Path, config: EvalConfig, tell: T
         sandbox = stack.enter_context(Sandbox()) if "sandbox" in needs else None
         task = kind(
             Setup(
-                data=Benchmarks(config.data),
+                data=Benchmarks(config.data, from_hub(kind.about.hub)),
                 preset=config.preset or next(iter(kind.about.presets)),
                 is_chat=True,
                 shots=config.shots,

@@ -120,6 +120,11 @@ class Task(ABC):
                 hint=f"it has {', '.join(self.about.presets)}",
             )
         self.preset = self.about.presets[setup.preset]
+        if not (setup.is_chat or self.preset.base):
+            raise RequestError(
+                f"`{self.about.title}` with the preset `{setup.preset}` asks chat models alone",
+                hint="name a chat model, or another preset",
+            )
         self.num_shots = self.preset.shots if setup.shots is None else setup.shots
 
     @abstractmethod

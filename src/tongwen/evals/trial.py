@@ -13,6 +13,7 @@ from tongwen.client.client import MOST_AT_ONCE, Client
 from tongwen.errors import RequestError
 from tongwen.evals.catalogue import task_named
 from tongwen.evals.examine import Progress, Tell, examine
+from tongwen.evals.fetch import from_hub
 from tongwen.evals.figure import Figure
 from tongwen.evals.journal import Journal, write_records
 from tongwen.evals.receipt import Receipt, Settings, code_digest, file_digest, this_machine
@@ -20,7 +21,7 @@ from tongwen.evals.record import Record
 from tongwen.evals.sample import Sample
 from tongwen.evals.subject import Subject
 from tongwen.evals.task import Setup, Task
-from tongwen.judge.benchmarks import Benchmarks, Fetch
+from tongwen.judge.benchmarks import Benchmarks
 from tongwen.judge.sandbox import Sandbox
 
 
@@ -66,8 +67,6 @@ class Bench:
     subject: Subject
     sandbox: Sandbox | None = None
     judge: Client | None = None
-    fetch: Fetch | None = None
-    """Fetches files of benchmarks that the directory of data has not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +167,7 @@ def make_task(name: str, bench: Bench, config: EvalConfig) -> Task:
     kind = task_named(name)
     return kind(
         Setup(
-            data=Benchmarks(config.data, bench.fetch),
+            data=Benchmarks(config.data, from_hub(kind.about.hub)),
             preset=config.preset or next(iter(kind.about.presets)),
             is_chat=bench.subject.is_chat,
             shots=config.shots,

@@ -6,15 +6,17 @@ receipt ─▶ who is asked now? ─▶ the same files? ─▶ the figure of the
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tongwen.client.client import MOST_AT_ONCE
+from tongwen.client.client import MOST_AT_ONCE, Client
 from tongwen.errors import TongwenError
 from tongwen.evals.ask import ask
+from tongwen.evals.catalogue import task_named
 from tongwen.evals.differences import (
     Difference,
     of_file,
@@ -30,9 +32,11 @@ from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
 from tongwen.evals.sample import Sample
 from tongwen.evals.target import Target
-from tongwen.evals.task import Task
-from tongwen.evals.trial import Bench, EvalConfig, chosen, figure_of, make_task
+from tongwen.evals.task import Setup, Task
+from tongwen.evals.trial import Bench, chosen, figure_of
 from tongwen.evals.wording import short
+from tongwen.judge.benchmarks import Benchmarks
+from tongwen.judge.sandbox import Sandbox
 
 Tell = Callable[[int, int], None]
 """Told how many of how many samples are done."""
@@ -93,7 +97,7 @@ class Again:
 
 def verify(
     path: Path,
-    target: Target,
+    target: Target | None,
     again: Again,
     *,
     judge: Target | None = None,
@@ -103,7 +107,8 @@ def verify(
 
     Args:
         path: Of the receipt.
-        target: Whom it names; asked as the receipt says, in turns or not.
+        target: Whom it names; asked as the receipt says, in turns or not.  `None`: nobody is asked,
+            what was answered is graded again.
         again: How much of it is looked at, and with what data.
         judge: Who gives the verdicts, where the benchmark wants a judge.
         tell: Called after each sample.
@@ -112,26 +117,45 @@ def verify(
         TongwenError: The model, the receipt or its samples are not there, or the seal is broken.
     """
     run = read_run(path, must_be_whole=False)
-    asked = replace(target, is_chat=run.receipt.subject.is_chat)
+    task = run.receipt.settings.task
 
     async def look() -> Verdict:
-        async with bench_for([run.receipt.settings.task], asked, judge) as bench:
-            return await verify_run(run, bench, again, tell)
+        if target is None:
+            with _sandbox(task) as sandbox:
+                return await verify_run(run, None, again, tell, sandbox=sandbox)
+        asked = replace(target, is_chat=run.receipt.subject.is_chat)
+        async with bench_for([task], asked, judge) as bench:
+            return await verify_run(run, bench, again, tell, sandbox=bench.sandbox)
 
     return finished(look)
 
 
-async def verify_run(run: Run, bench: Bench, again: Again, tell: Tell) -> Verdict:
+@contextlib.contextmanager
+def _sandbox(task: str) -> Iterator[Sandbox | None]:
+    if "sandbox" not in task_named(task).about.needs:
+        yield None
+        return
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+async def verify_run(
+    run: Run, bench: Bench | None, again: Again, tell: Tell, *, sandbox: Sandbox | None
+) -> Verdict:
     """Look whether a run's receipt holds.
 
     Args:
         run: Read without insisting that it is whole.
-        bench: Who is asked, who judges.
+        bench: Who is asked, who judges; `None`: nobody.
         again: How much of it is looked at, and with what data.
         tell: Called after each sample.
+        sandbox: Where programs run, where the benchmark runs any.
     """
-    differences = [*of_subject(run.receipt.subject, bench.subject), *of_file(run)]
-    task, samples, told = _samples(run, bench, again)
+    receipt = run.receipt
+    now = receipt.subject if bench is None else bench.subject
+    judge = None if bench is None else bench.judge
+    differences = [*of_subject(receipt.subject, now), *of_file(run)]
+    task, samples, told = _samples(run, again, sandbox, judge)
     differences += told
     num_graded = num_asked = 0
     if task is not None:
@@ -139,8 +163,9 @@ async def verify_run(run: Run, bench: Bench, again: Again, tell: Tell) -> Verdic
         differences += _of_figure(run, task, samples)
         num_graded, changed = await _graded_again(task, pairs)
         differences += changed
-        drawn = _drawn(pairs, again)
-        differences += await _asked_again(task, bench, drawn, again.concurrency, tell)
+        drawn = [] if bench is None else _drawn(pairs, again)
+        if bench is not None:
+            differences += await _asked_again(task, bench, drawn, again.concurrency, tell)
         num_asked = len(drawn)
     return Verdict(
         path=run.path,
@@ -148,27 +173,29 @@ async def verify_run(run: Run, bench: Bench, again: Again, tell: Tell) -> Verdic
         num_graded_again=num_graded,
         num_asked_again=num_asked,
         differences=tuple(differences),
-        remarks=tuple(remarks(run.receipt, bench.subject)),
+        remarks=tuple(remarks(receipt, now)),
     )
 
 
 def _samples(
-    run: Run, bench: Bench, again: Again
+    run: Run, again: Again, sandbox: Sandbox | None, judge: Client | None
 ) -> tuple[Task | None, list[Sample], list[Difference]]:
     """The benchmark as the receipt ran it, its samples, and what is amiss with its data."""
     settings = run.receipt.settings
-    config = EvalConfig(
-        data=again.data,
-        out=run.path.parent,
-        preset=settings.preset,
-        limit=settings.limit,
-        shots=settings.shots,
-        n=settings.n,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )
     try:
-        task = make_task(settings.task, bench, config)
+        task = task_named(settings.task)(
+            Setup(
+                data=Benchmarks(again.data),
+                preset=settings.preset,
+                is_chat=run.receipt.subject.is_chat,
+                shots=settings.shots,
+                n=settings.n,
+                temperature=settings.temperature,
+                seed=settings.seed,
+                sandbox=sandbox,
+                judge=judge,
+            )
+        )
         samples = chosen(task.samples(), settings.limit, settings.seed)
     except TongwenError as error:
         return None, [], [Difference(what="benchmark", receipt=settings.task, now=error.message)]

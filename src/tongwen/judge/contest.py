@@ -37,11 +37,15 @@ _SAMPLE = re.compile(
 )
 _EXAMPLE = re.compile(r"Input: (?P<given>.*?)\nOutput: (?P<wanted>[^\n]*)", re.DOTALL)
 _WORDS = {"true": "True", "false": "False", "null": "None"}
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, SyntaxError, AttributeError, EOFError, RecursionError),
+    *(zlib.error, pickle.PickleError),
+)
 _CALLED = "_called_by_the_judge"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Test:
+class Case:
     """An input, and what is right for it."""
 
     given: Any
@@ -52,10 +56,10 @@ class Test:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tests:
+class Cases:
     """All tests of a problem."""
 
-    tests: tuple[Test, ...]
+    tests: tuple[Case, ...]
     method: str | None
     """Of `Solution`, what is called; `None`: the program reads stdin and prints."""
 
@@ -63,7 +67,7 @@ class Tests:
     """Whether they are the benchmark's own; else they stand in the statement for all to read."""
 
 
-def tests_of(row: Mapping[str, Any]) -> Tests:
+def cases_of(row: Mapping[str, Any]) -> Cases:
     """The tests of a row; without those of the benchmark the examples of its statement.
 
     Raises:
@@ -77,16 +81,16 @@ def tests_of(row: Mapping[str, Any]) -> Tests:
             tests = tuple(_kept(each, method) for each in kept)
         else:
             tests = _of_statement(row["question_content"], method)
-    except (ValueError, TypeError, KeyError, SyntaxError, zlib.error, pickle.PickleError) as error:
+    except _DAMAGE as error:
         raise RequestError(
             f"the tests of `{row['question_id']}` cannot be read: {error}"
         ) from error
     if not tests:
         raise RequestError(f"the problem `{row['question_id']}` comes without a test")
-    return Tests(tests=tests, method=method, are_hidden=bool(row.get("private_test_cases")))
+    return Cases(tests=tests, method=method, are_hidden=bool(row.get("private_test_cases")))
 
 
-async def judge(tests: Tests, source: str, sandbox: Sandbox) -> Verdict:
+async def judge(tests: Cases, source: str, sandbox: Sandbox) -> Verdict:
     """Run a program on all tests, to the first that it fails.
 
     Raises:
@@ -107,7 +111,7 @@ async def judge(tests: Tests, source: str, sandbox: Sandbox) -> Verdict:
     return Verdict(passed=True, reason="passed")
 
 
-async def _judge_method(tests: Tests, source: str, sandbox: Sandbox) -> Verdict:
+async def _judge_method(tests: Cases, source: str, sandbox: Sandbox) -> Verdict:
     whole = (
         "from typing import *\nfrom collections import *\nfrom itertools import *\n"
         "from functools import *\nfrom heapq import *\nfrom bisect import *\nfrom math import *\n"
@@ -165,11 +169,11 @@ def _method(row: Mapping[str, Any]) -> str | None:
     return method
 
 
-def _kept(test: Mapping[str, Any], method: str | None) -> Test:
+def _kept(test: Mapping[str, Any], method: str | None) -> Case:
     if method is None:
-        return Test(given=test["input"], wanted=test["output"])
+        return Case(given=test["input"], wanted=test["output"])
     given = [json.loads(line) for line in test["input"].split("\n") if line.strip()]
-    return Test(given=given, wanted=json.loads(test["output"]))
+    return Case(given=given, wanted=json.loads(test["output"]))
 
 
 def _unpacked(packed: str) -> list[Any]:
@@ -190,16 +194,16 @@ class _TextAlone(pickle.Unpickler):
         raise pickle.UnpicklingError(f"they hold `{module}.{name}`, which is no text")
 
 
-def _of_statement(statement: str, method: str | None) -> tuple[Test, ...]:
+def _of_statement(statement: str, method: str | None) -> tuple[Case, ...]:
     text = statement.replace("\r", "")
     if method is not None:
         return tuple(
-            Test(given=_arguments(found["given"]), wanted=_value(found["wanted"]))
+            Case(given=_arguments(found["given"]), wanted=_value(found["wanted"]))
             for found in _EXAMPLE.finditer(text)
         )
     # Some statements have a blank line after each line of the input.
     return tuple(
-        Test(given=re.sub(r"\n\s*\n", "\n", found["given"]).strip() + "\n", wanted=found["wanted"])
+        Case(given=re.sub(r"\n\s*\n", "\n", found["given"]).strip() + "\n", wanted=found["wanted"])
         for found in _SAMPLE.finditer(text)
     )
 

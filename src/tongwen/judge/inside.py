@@ -20,45 +20,68 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Never, NoReturn
 
 _LARGEST = 1 << 53
-_DEEPEST = 64
+_DEEPEST, _MOST = 64, 1 << 20
+
+
+Value = Any
+"""A plain value, or JSON."""
 
 
 class OpaqueError(ValueError):
     """A value of a kind that is not compared."""
 
 
-def encode(value: Any, depth: int = 0) -> Any:
+def encode(value: Value) -> Value:
     """A plain value as JSON that says of what type it is.
 
     Raises:
-        OpaqueError: It is, or holds, an object of another kind, or is nested too deeply.
+        OpaqueError: It is, or holds, an object of another kind, is nested too deeply or too large.
     """
-    if depth > _DEEPEST:
-        raise OpaqueError("nested too deeply")
-    if value is None or isinstance(value, bool | str):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, int):
-        return int(value) if abs(value) < _LARGEST else {"int": hex(value)}
-    if isinstance(value, float):
-        return float(value)
+    return _Encoder().encode(value, _DEEPEST)
+
+
+class _Encoder:
+    """Counts what one value holds."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def encode(self, value: Value, depth: int) -> Value:
+        self._left -= 1
+        if self._left < 0 or depth < 0:
+            raise OpaqueError(f"{type(value).__name__} too large")
+        if value is None or isinstance(value, bool | float):
+            return value
+        if isinstance(value, str):
+            self._left -= len(value) // 16
+            return str(value)
+        if isinstance(value, int):
+            return int(value) if abs(value) < _LARGEST else {"int": hex(value)}
+        if isinstance(value, dict):
+            return {"dict": [self._all(pair, depth) for pair in value.items()]}
+        for kind in (list, tuple, set, frozenset):
+            if isinstance(value, kind):
+                items = self._all(value, depth)
+                return items if kind is list else {kind.__name__: items}
+        return _rarer(value)
+
+    def _all(self, values: Iterable[Any], depth: int) -> list[Any]:
+        return [self.encode(each, depth - 1) for each in values]
+
+
+def _rarer(value: object) -> dict[str, Any]:
     if isinstance(value, complex):
         return {"complex": [value.real, value.imag]}
     if isinstance(value, bytes | bytearray):
         return {"bytes": value.hex()}
-    if isinstance(value, dict):
-        return {"dict": [[encode(each, depth + 1) for each in pair] for pair in value.items()]}
-    for kind in (list, tuple, set, frozenset):
-        if isinstance(value, kind):
-            items = [encode(each, depth + 1) for each in value]
-            return items if kind is list else {kind.__name__: items}
     raise OpaqueError(type(value).__name__)
 
 
-def decode(value: Any) -> Any:
+def decode(value: Value) -> Value:
     """The plain value that `encode` made this of.
 
     Raises:
@@ -109,23 +132,23 @@ def _outputs(given: dict[str, Any]) -> Never:
     write, pause, clock = os.write, signal.setitimer, time.perf_counter
     signal.signal(signal.SIGALRM, _alarm)
     function = _run(given["source"], "program")[given["entry_point"]]
-    for arguments, limit_s in zip(given["inputs"], given["limits_s"], strict=True):
+    for encoded, limit_s in zip(given["inputs"], given["limits_s"], strict=True):
         line: dict[str, Any] = {}
-        arguments, started = decode(arguments), clock()
+        arguments, started = decode(encoded), clock()
         try:
             try:
                 pause(signal.ITIMER_REAL, limit_s)
                 value = function(*arguments)
+                line["seconds"] = clock() - started
+                line["value"] = encode(value)
             finally:
                 pause(signal.ITIMER_REAL, 0)
-            line["seconds"] = clock() - started
-            line["value"] = encode(value)
         except _TooLong:
-            line["error"] = "timed out"
+            line = {"error": "timed out"}
         except OpaqueError as error:
-            line["opaque"] = str(error)
+            line = {"opaque": str(error)}
         except BaseException as error:
-            line["error"] = f"{type(error).__name__}: {error}"[:200]
+            line = {"error": f"{type(error).__name__}: {error}"[:200]}
         _write_all(write, told, json.dumps(line).encode() + b"\n")
     os._exit(0)
 

@@ -38,6 +38,7 @@ _NOBODY = 65534
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _OLD, _NEW = "/old", "/new"
 
+_Word = int | bytes | ctypes.c_long | ctypes.c_ulong | ctypes.c_char_p | None
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -224,12 +225,12 @@ def _pivot(new: str, old: str) -> None:
     _syscall(_PIVOT_ROOT[os.uname().machine], new.encode(), old.encode())
 
 
-def _syscall(number: int, *given: Any) -> None:
+def _syscall(number: int, *given: _Word) -> None:
     """Call the kernel where the C library has no function for it."""
     _call("syscall", ctypes.c_long(number), *given, about=f"call {number}")
 
 
-def _call(name: str, *given: Any, about: str = "") -> None:
+def _call(name: str, *given: _Word, about: str = "") -> None:
     if _libc[name](*given) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name} {about}: {os.strerror(number)}")

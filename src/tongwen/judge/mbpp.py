@@ -1,4 +1,4 @@
-"""MBPP (Austin et al., 2021, https://arxiv.org/abs/2108.07732): functions and three asserts each."""
+"""MBPP (Austin et al., 2021, https://arxiv.org/abs/2108.07732): functions and asserts."""
 
 from collections.abc import Mapping
 from typing import Any

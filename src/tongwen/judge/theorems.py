@@ -95,8 +95,8 @@ def number_in(said: str) -> float | None:
 
     Scientific notation is read in all its forms.  A formula is not: that is sympy's.
     """
-    text = re.split(r"=|≈|\\approx", plain_digits(said))[-1].strip()
-    text = re.sub(r"\s*(?:\\times|×|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\d{1,3})\s*\}?", r"e\1", text)
+    text = re.split(r"=|≈|\\approx", plain_digits(said))[-1].strip(" $")
+    text = re.sub(r"\s*(?:\\times|×|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\d{1,3})(?:\s*\})?", r"e\1", text)
     scientific = re.match(r"[-+]?[\d.]+e[-+]?\d+\b", text)
     known = value(scientific[0]) if scientific else value(normalise(text))
     if known is not None:

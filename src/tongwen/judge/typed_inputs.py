@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tongwen.judge.inside import Value
+
 
 @dataclass(slots=True)
 class _Shape:
@@ -18,7 +20,7 @@ class _Shape:
     inner: "_Shape | None" = None
     values: "_Shape | None" = None
 
-    def see(self, example: Any) -> None:
+    def see(self, example: Value) -> None:
         """Take an example in."""
         self.kinds.add(type(example))
         if isinstance(example, dict):
@@ -30,7 +32,7 @@ class _Shape:
             for each in example:
                 self.inner.see(each)
 
-    def give(self, value: Any) -> Any:
+    def give(self, value: Value) -> Value:
         """The value with the types of the examples."""
         if isinstance(value, list):
             inner = self.inner or _Shape()
@@ -38,8 +40,8 @@ class _Shape:
         if isinstance(value, dict):
             values = self.values or _Shape()
             return {key: values.give(each) for key, each in value.items()}
-        if isinstance(value, str) and complex in self.kinds:
-            return complex(value)
+        if isinstance(value, str) and self.kinds and self.kinds <= {int, float, complex}:
+            return _number(value)
         return value
 
     def _container(self, is_filled: bool) -> type:
@@ -49,6 +51,14 @@ class _Shape:
         if dict in self.kinds and list not in self.kinds and not is_filled:
             return dict
         return tuple if tuple in self.kinds and list not in self.kinds else list
+
+
+def _number(text: str) -> complex | str:
+    """The number that a text is, if it is one: JSON has none that are complex."""
+    try:
+        return complex(text) if "j" in text else float(text)
+    except ValueError:
+        return text
 
 
 def typed_inputs(row: Mapping[str, Any], inputs: list[list[Any]]) -> list[list[Any]]:

@@ -97,8 +97,9 @@ def _told(prompt: str, num_shots: int) -> str:
 def _taken(text: str, target: str) -> str:
     """What follows `answer is`, without dress; where a choice is wanted, its letter alone."""
     plain = re.sub(r"[*$`]|\\boxed|\\text", "", text)
-    taken = after_answer_is(re.sub(r"answer is\s*:\s*", "answer is ", plain)).strip("{}\"'. ")
+    taken = after_answer_is(re.sub(r"answer is\s*:\s*", "answer is ", plain)).strip("\"'. ")
     if re.fullmatch(r"\([A-Z]\)", target):
         letter = re.search(r"\(([A-Z])\)|\b([A-Z])\b", taken)
         return f"({letter[1] or letter[2]})" if letter else taken
-    return taken
+    is_boxed = "\\boxed" in text and taken.startswith("{")
+    return taken.removeprefix("{").removesuffix("}") if is_boxed else taken

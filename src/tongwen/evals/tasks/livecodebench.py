@@ -7,7 +7,7 @@ from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.shots import Row, turns
 from tongwen.evals.task import About, Preset, Task
-from tongwen.judge.contest import judge, tests_of
+from tongwen.judge.contest import cases_of, judge
 
 _SYSTEM = "You are a Python programmer who solves contest problems and passes all their tests."
 
@@ -58,7 +58,7 @@ class LiveCodeBench(Task):
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Run the tests."""
-        tests = tests_of(sample.row)
+        tests = cases_of(sample.row)
         source = program_of(answer.text) if self.asks_in_turns else answer.text
         verdict = await judge(tests, source, self.sandbox)
         return graded(verdict, **{"hidden tests": float(tests.are_hidden)})

@@ -11,7 +11,9 @@ from tongwen.evals.task import About, Preset, Task
 from tongwen.judge import answers
 from tongwen.judge.mathematics import last_boxed
 
-_COLONS = ":：ː"
+_COLONS = ":："
+_DECIMAL_COMMA = ("de", "es", "fr", "ru")
+"""Languages that write 70.000 for what is 70,000 in English."""
 
 
 class Mgsm(Task):
@@ -24,7 +26,8 @@ class Mgsm(Task):
         files=(("mgsm/test",), ("mgsm/exemplars",)),
         obtain="https://github.com/google-research/url-nlp, mgsm/: test rows as `lang`, `question`,"
         " `answer_number`, exemplars.py as `lang`, `n`, `q`, `a`",
-        metric="exact match of the last number without commas; mean over languages",
+        metric="exact match of the last number, grouped as the language does; mean over languages. "
+        "`commas dropped` is the paper's rule, to which 70.000 is 70",
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 8-shot chain of thought; exemplars in the "
@@ -74,10 +77,13 @@ class Mgsm(Task):
         gold = answers.number(str(sample.row["answer_number"]))
         if gold is None:
             raise RequestError(f"row {sample.id} of MGSM has no number for an answer")
-        found = answers.last_number(last_boxed(answer.text) or answer.text)
+        text = last_boxed(answer.text) or answer.text
+        found = answers.last_number(text, decimal_comma=sample.group in _DECIMAL_COMMA)
+        plain = answers.last_number(text)
         return Grade(
             score=float(answers.same_number(found, gold)),
             parsed=None if found is None else f"{found.normalize():f}",
+            metrics={"commas dropped": float(answers.same_number(plain, gold))},
         )
 
     def figure(self, graded: Sequence[Graded]) -> Figure:

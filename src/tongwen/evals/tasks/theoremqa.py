@@ -1,23 +1,19 @@
 """TheoremQA: theorems applied (Chen et al., 2023, https://arxiv.org/abs/2305.12524)."""
 
+import asyncio
 import json
 import re
+import weakref
 
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.shots import Row, first, turns
-from tongwen.evals.task import About, Preset, Task
-from tongwen.judge import answers
-from tongwen.judge.equality import split_commas, value
-from tongwen.judge.mathematics import last_boxed, normalise
+from tongwen.evals.task import About, Preset, Setup, Task
+from tongwen.judge.symbolic import Symbolic
+from tongwen.judge.theorems import Gold, Theorems, final
 
 _TASK = "Solve the problem. End with a line that says: The answer is ...\n\n"
-_POWER = re.compile(
-    r"(-?\d[\d,]*(?:\.\d+)?)\s*(?:\\times|\\cdot|×|x|\*)\s*10\s*(?:\^|\*\*)\s*\{?\(?(-?\d+)"
-)
-
-
-Key = bool | int | float | str | list[float]
+_ENDING = re.compile(r"answer is|\\boxed")
 
 
 class TheoremQa(Task):
@@ -31,7 +27,7 @@ class TheoremQa(Task):
         obtain="https://github.com/TIGER-AI-Lab/TheoremQA: theoremqa_test.json, and the list of "
         "examples.py as rows of `question`, `answer`",
         metric="accuracy over the questions without a picture: whole numbers after rounding, "
-        "others within 4 %, lists in any order, truths and options exactly",
+        "others within 4 %, truths and options exactly",
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1, 5-shot; TheoremQA's exemplars and comparison",
@@ -42,6 +38,12 @@ class TheoremQa(Task):
         },
         hub={"theoremqa/test": ("TIGER-Lab/TheoremQA", "data/test-00000-of-00001.parquet")},
     )
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        symbolic = Symbolic()
+        weakref.finalize(self, symbolic.close)
+        self._theorems = Theorems(symbolic)
 
     def samples(self) -> list[Sample]:
         """Questions in the order of the file, less those that show a picture."""
@@ -67,69 +69,20 @@ class TheoremQa(Task):
         )
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
-        """Whether it is the key's, by the kind of answer."""
-        taken = _taken(answer.text)
-        return Grade(
-            score=float(_is_right(taken, _gold(sample.row))),
-            parsed=taken or None,
+        """Whether it is the key's, by the kind of answer; a solution that was cut off has none."""
+        if answer.finish_reason == "length" and not _ENDING.search(answer.text):
+            return Grade(score=0.0)
+        kind = sample.row["Answer_type"]
+        is_right = await asyncio.to_thread(
+            self._theorems.right, answer.text, _gold(sample.row), kind
         )
+        return Grade(score=float(is_right), parsed=final(answer.text) or None)
 
 
-def _taken(text: str) -> str:
-    """What follows the last `answer is`, to the end of its line; else what stands in the box.
-
-    Nothing else: of a solution that turns in circles until it is cut, some number would be right.
-    """
-    found = re.findall(r"answer is:?\s*(.+)", text)
-    last = found[-1] if found else ""
-    return (last_boxed(last or text) or last).strip(" *$.`")
-
-
-def _gold(row: Row) -> Key:
+def _gold(row: Row) -> Gold:
     """The key; the hub writes numbers, lists and truths as text."""
-    key: Key = row["Answer"]
+    key: Gold = row["Answer"]
     if not isinstance(key, str) or row["Answer_type"] == "option":
         return key
-    read: Key = json.loads(key.lower() if row["Answer_type"] == "bool" else key)
+    read: Gold = json.loads(key.lower() if row["Answer_type"] == "bool" else key)
     return read
-
-
-def _is_right(taken: str, gold: Key) -> bool:
-    match gold:
-        case bool():
-            said = re.search(r"\b(true|yes|false|no|not)\b", taken.lower())
-            return said is not None and (said[1] in ("true", "yes")) is gold
-        case str():
-            said = re.search(r"\b([a-z])\b", taken.lower())
-            return said is not None and said[1] == gold.strip("() ").lower()
-        case list():
-            return _are_near(taken, gold)
-        case _:
-            return _is_near(_number(taken), gold)
-
-
-def _are_near(taken: str, gold: list[float]) -> bool:
-    inside = re.search(r"[\[({](.*)[\])}]", normalise(taken))
-    numbers = [_number(part) for part in split_commas(inside[1] if inside else taken)]
-    known = sorted(number for number in numbers if number is not None)
-    return len(known) == len(numbers) == len(gold) and all(map(_is_near, known, sorted(gold)))
-
-
-def _is_near(found: float | None, gold: float) -> bool:
-    """TheoremQA's rule: a whole number after rounding, another within 4 %."""
-    if found is None:
-        return False
-    if isinstance(gold, int):
-        return round(found) == gold
-    return abs(found - gold) <= 0.04 * abs(gold)
-
-
-def _number(text: str) -> float | None:
-    """The number that `text` is or holds: digits, a fraction of such, a power of ten beside it."""
-    power = _POWER.search(text)
-    if power is not None and len(power[2]) < 4:
-        return float(power[1].replace(",", "") + "e" + power[2])
-    found = value(normalise(text))
-    if found is None and (last := answers.last_number(text)) is not None:
-        found = float(last)
-    return found

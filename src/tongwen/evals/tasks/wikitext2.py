@@ -114,4 +114,4 @@ def _articles(lines: list[str]) -> list[str]:
 
 
 def _values(graded: Sequence[Graded], name: str) -> list[float]:
-    return [each.grades[0].notes[name] for each in graded]
+    return [float(each.grades[0].notes[name]) for each in graded]

@@ -150,7 +150,7 @@ CARD_BASE = Suite(
         _row(
             "Multi-Understanding",
             "Multilingual",
-            *("belebele", "xcopa", "xwinograd", "xstorycloze", "paws_x"),
+            *("belebele", "xcopa", "xwinograd", "xstory_cloze", "paws_x"),
         ),
         _row("Multi-Math", "Multilingual", "mgsm"),
         _row("Multi-Translation", "Multilingual", "flores"),

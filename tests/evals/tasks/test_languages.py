@@ -84,6 +84,17 @@ def test_answers_in_another_language_count_for_nothing(data: Path) -> None:
     assert grade_of(task, german, Answer(turns=("",))).score == 0.0
 
 
+def test_a_repeated_question_is_no_answer(data: Path) -> None:
+    task = languages(data)
+    sample = sample_of(task, "question/de/0")
+    asked = sample.row["question"]
+    for said in (asked, asked.partition("?")[0] + " ?"):
+        found = grade_of(task, sample, Answer(turns=(said,)))
+        assert (found.score, found.metrics["echo"]) == (0.0, 1.0)
+    longer = grade_of(task, sample, Answer(turns=(f"{asked} Weil sie sonst müde werden.",)))
+    assert longer.score == 1.0
+
+
 def test_the_figure_has_shares_and_measures_by_language(data: Path) -> None:
     task = languages(data)
     graded = []
@@ -120,10 +131,16 @@ def test_the_guard_is_asked_for_where_the_preset_says_so(data: Path) -> None:
     guards = {}
     for preset in CodeSwitching.about.presets:
         task = switching(data, preset)
-        question = task.question(sample_of(task, "ru/sleep"))
-        assert isinstance(question, Generate)
-        guards[preset] = tuple(question.params.language_guard)
-    assert guards == {"free": (), "guarded": ("Cyrillic", "Latin")}
+        for name in ("ru/sleep", "ru/code"):
+            question = task.question(sample_of(task, name))
+            assert isinstance(question, Generate)
+            guards[preset, name] = tuple(question.params.language_guard)
+    assert guards == {
+        ("free", "ru/sleep"): (),
+        ("free", "ru/code"): (),
+        ("guarded", "ru/sleep"): ("Cyrillic",),
+        ("guarded", "ru/code"): ("Cyrillic", "Latin"),
+    }
 
 
 def test_an_answer_that_the_guard_ended_is_told_apart(data: Path) -> None:

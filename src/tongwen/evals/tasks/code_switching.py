@@ -18,16 +18,16 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
         ("en", "fr", "es", "pt", "de", "it", "nl", "cs", "pl", "tr", "vi", "id", "ms", "tl", "ceb"),
         ("Latin",),
     ),
-    **dict.fromkeys(("ar", "fa", "ur"), ("Arabic", "Latin")),
-    "zh": ("Han", "Latin"),
-    "ja": ("Kana", "Han", "Latin"),
-    "ko": ("Hangul", "Latin"),
-    "ru": ("Cyrillic", "Latin"),
-    "he": ("Hebrew", "Latin"),
-    "th": ("Thai", "Latin"),
-    "hi": ("Devanagari", "Latin"),
+    **dict.fromkeys(("ar", "fa", "ur"), ("Arabic",)),
+    "zh": ("Han",),
+    "ja": ("Kana", "Han"),
+    "ko": ("Hangul",),
+    "ru": ("Cyrillic",),
+    "he": ("Hebrew",),
+    "th": ("Thai",),
+    "hi": ("Devanagari",),
 }
-"""What the guard lets pass: names and programs are written in Latin letters everywhere.
+"""What the guard lets pass; where a program is asked about, Latin letters too.
 
 Of the cards' languages Lao, Burmese, Khmer and Bengali are not here: the guard has no name for
 their scripts.
@@ -82,7 +82,8 @@ class CodeSwitching(Task):
         """The question; under the guard with the scripts that the answer may have."""
         params = self.setup.sampling(256)
         if self.setup.preset == "guarded":
-            params = replace(params, language_guard=SCRIPTS[sample.group])
+            code = ("Latin",) if sample.id.endswith("/code") else ()
+            params = replace(params, language_guard=(*SCRIPTS[sample.group], *code))
         asked = [{"role": "user", "content": sample.row["question"]}]
         return Generate(prompt=asked, params=params)
 

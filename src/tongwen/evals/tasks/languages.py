@@ -68,12 +68,17 @@ class Languages(Task):
         return Generate(prompt=prompt, params=self.setup.sampling(128))
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
-        """Bits per byte and bytes per token; or whether the answer is in the language."""
+        """Bits per byte and bytes per token; or whether an answer is one, and in the language."""
         if "text" in sample.row:
             return _weighed(sample.row["text"], answer)
         share = in_language(self._tell, answer.text, sample.group)
+        echoes = is_echo(answer.text, sample.row["question"])
         told = self._tell.language_of(answer.text)
-        return Grade(score=float(share >= _SHARE), parsed=told, metrics={"share": share})
+        return Grade(
+            score=float(share >= _SHARE and not echoes),
+            parsed=told,
+            metrics={"share": share, "echo": float(echoes)},
+        )
 
     def figure(self, graded: Sequence[Graded]) -> Figure:
         """The share of answers by language; of texts the measures, and tokens beside English's.
@@ -89,7 +94,10 @@ class Languages(Task):
         return Figure(
             score=fmean(groups.values()),
             stderr=standard_error(list(groups.values())),
-            metrics=_measures({name: each.grades[0] for name, each in texts.items()}),
+            metrics={
+                "echo": fmean(grade.metrics["echo"] for each in asked for grade in each.grades),
+                **_measures({name: each.grades[0] for name, each in texts.items()}),
+            },
             groups=groups,
         )
 
@@ -97,6 +105,12 @@ class Languages(Task):
 def in_language(tell: Tell, text: str, language: str) -> float:
     """The share of letters that are of a language; of an empty answer none."""
     return tell.share_in(text, language) if text.strip() else 0.0
+
+
+def is_echo(text: str, question: str) -> bool:
+    """Whether an answer only repeats a part of the question, as models do where they know little."""
+    bare = "".join(letter for letter in text.casefold() if letter.isalnum())
+    return bare in "".join(letter for letter in question.casefold() if letter.isalnum())
 
 
 def _weighed(text: str, answer: Answer) -> Grade:

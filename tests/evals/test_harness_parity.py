@@ -12,7 +12,7 @@ from tongwen import LLM
 __all__ = ["served_url"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-QUESTIONS, SHOTS = 12, 2
+QUESTIONS, SHOTS = 8, 2
 NAMES = ["mmlu", "arc_challenge", "hellaswag", "winogrande", "gsm8k"]
 
 

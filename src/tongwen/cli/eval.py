@@ -7,7 +7,7 @@ import click
 
 from tongwen.cli.eval_progress import Shown
 from tongwen.cli.eval_receipts import compare, score, verify
-from tongwen.cli.eval_tables import list_tasks, print_results
+from tongwen.cli.eval_tables import list_tasks, print_card, print_results
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
 from tongwen.cli.run import WEIGHTS
@@ -77,26 +77,53 @@ def command() -> None:
 @click.option("--judge-endpoint", metavar="URL", help="Where the judge is; else here.")
 @click.option("--judge-key-env", metavar="NAME", help="Environment variable with its key.")
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
+@click.option(
+    "--table",
+    type=click.Choice(["markdown", "csv", "latex"]),
+    default="markdown",
+    show_default=True,
+    help="How the card of a suite is printed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a task.")
-def run_tasks(tasks: str, *, as_json: bool, page: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Run benchmarks; what a run that was broken off had done is not done again."""
+def run_tasks(
+    tasks: str,
+    *,
+    as_json: bool,
+    page: Path | None,
+    table: str,
+    **options: Any,  # noqa: ANN401 - whatever the decorators above name
+) -> None:
+    """Run benchmarks; what a run that was broken off had done is not done again.
+
+    TASK may also be a suite, which prints a whole card beside the published figures: card-base,
+    card-instruct, open-llm-leaderboard-v1, open-llm-leaderboard-v2.
+    """
     from tongwen.evals.catalogue import tasks_named
+    from tongwen.evals.suites import SUITES
     from tongwen.evals.trial import EvalConfig
 
-    names = tasks_named(tasks.split(","))
+    suite = SUITES.get(tasks)
+    names = [] if suite else tasks_named(tasks.split(","))
     config = EvalConfig(
         data=options["data"],
         out=options["out"] or open_store().home / "evals",
         **{name: options[name] for name in _PLAIN},
     )
     target, judge = target_of(options), judge_of(options)
-    from tongwen.evals.measure import run
+    from tongwen.evals.measure import run, run_suite
 
     with Shown() as shown:
-        results = run(names, target, config, judge=judge, tell=shown.tell)
+        if suite is None:
+            results = run(names, target, config, judge=judge, tell=shown.tell)
+        else:
+            whole = run_suite(suite, target, config, judge=judge, tell=shown.tell)
+            results = whole.results
     if page is not None:
         _write_page(page, [result.path for result in results])
-    print_results(results, as_json=as_json)
+    if suite is None or as_json:
+        print_results(results, as_json=as_json)
+    else:
+        print_card(whole, table)
 
 
 _PLAIN = ("preset", "limit", "shots", "n", "temperature", "seed", "concurrency")

@@ -12,6 +12,7 @@ from tongwen.evals.task import About
 from tongwen.judge.benchmarks import Benchmarks
 
 if TYPE_CHECKING:
+    from tongwen.evals.measure import SuiteResult
     from tongwen.evals.trial import Result
 
 
@@ -80,6 +81,17 @@ def print_results(results: "list[Result]", *, as_json: bool) -> None:
         rows.append([settings.task, settings.preset, f"{figure.score:.4f}", stderr, *counts])
     click.echo(columns(rows))
     for result in results:
+        say(f"receipt: {result.path}")
+
+
+def print_card(whole: "SuiteResult", form: str) -> None:
+    """Print a suite's table on stdout, and what was not run."""
+    table = whole.table()
+    forms = {"markdown": table.markdown, "csv": table.csv, "latex": table.latex}
+    click.echo(forms[form](), nl=False)
+    for name, why in whole.missing.items():
+        say(f"{name} was not run: {why}")
+    for result in whole.results:
         say(f"receipt: {result.path}")
 
 

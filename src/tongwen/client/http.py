@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import itertools
 import json
 import random
@@ -15,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import httpx2
 
+from tongwen.client.address import base_of, bearer, is_loopback
 from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
 from tongwen.client.wire import Gathered, message_of, reply_of, wire_params
 from tongwen.engine.params import SamplingParams
@@ -94,7 +94,7 @@ class HttpClient:
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             transport=transport,
-            trust_env=not _is_loopback(self.endpoint),  # proxies of the environment are for others
+            trust_env=not is_loopback(self.endpoint),  # proxies of the environment are for others
         )
 
     @property
@@ -386,56 +386,12 @@ class HttpClient:
         return text.replace(self._api_key, "...") if self._api_key else text
 
 
-def base_of(endpoint: str) -> str:
-    """Where `/chat/completions` is appended: below `/v1`, where no other path is given.
-
-    Raises:
-        RequestError: It is no such address, or holds a password or a query.
-    """
-    try:
-        url = httpx2.URL(endpoint)
-    except httpx2.InvalidURL as error:
-        raise RequestError("`endpoint` is no URL", hint="http://127.0.0.1:8000") from error
-    if url.userinfo:
-        raise RequestError("`endpoint` holds a password", hint="give it as the API key")
-    is_host = re.fullmatch(r"[^\s%]+", url.host) and 0 < (url.port or 80) < 65_536
-    if url.scheme not in ("http", "https") or not is_host:
-        raise RequestError(f"`{endpoint}` is no endpoint", hint="http://127.0.0.1:8000")
-    if url.query or url.fragment:
-        raise RequestError(f"`{endpoint}` is no endpoint: it goes on after its path")
-    base = str(url).rstrip("/")
-    for path in ("/chat/completions", "/completions"):
-        base = base.removesuffix(path)
-    return base if httpx2.URL(base).path.strip("/") else f"{base}/v1"
-
-
 def _said(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A conversation as a body has it; vLLM's words for going on with a last turn."""
     said: dict[str, Any] = {"messages": [dict(each) for each in messages]}
     if said["messages"][-1].get("role") == "assistant":
         said |= {"continue_final_message": True, "add_generation_prompt": False}
     return said
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = httpx2.URL(endpoint).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def bearer(api_key: str | None) -> dict[str, str]:
-    """The header that shows a key.
-
-    Raises:
-        RequestError: It cannot stand in a header.
-    """
-    if api_key is None:
-        return {}
-    if not re.fullmatch(r"[!-~]+", api_key):
-        raise RequestError("the API key is empty, or holds blanks or what is not ASCII")
-    return {"Authorization": f"Bearer {api_key}"}
 
 
 def _plain(prompt: str | Sequence[int]) -> str | list[int]:

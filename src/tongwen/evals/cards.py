@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tongwen.errors import RequestError
 from tongwen.evals.figure import Figure
-from tongwen.evals.published import CARD, SAFETY, Published, models_of, published
+from tongwen.evals.printed import Published, models_of
+from tongwen.evals.published import CARD, SAFETY, published
 from tongwen.evals.suites import Row, Suite
 from tongwen.evals.table import Line, Table
 from tongwen.evals.tasks.safety import CATEGORIES, LANGUAGES

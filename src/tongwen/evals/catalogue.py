@@ -5,24 +5,78 @@ from collections.abc import Sequence
 
 from tongwen.errors import RequestError
 from tongwen.evals.task import Task
+from tongwen.evals.tasks.alignbench import AlignBench
 from tongwen.evals.tasks.arc_challenge import ArcChallenge
+from tongwen.evals.tasks.arena_hard import ArenaHard
+from tongwen.evals.tasks.bbh import Bbh
+from tongwen.evals.tasks.belebele import Belebele
+from tongwen.evals.tasks.ceval import CEval
+from tongwen.evals.tasks.cmmlu import Cmmlu
+from tongwen.evals.tasks.competition_math import CompetitionMath
+from tongwen.evals.tasks.flores import Flores
+from tongwen.evals.tasks.gpqa import Gpqa
 from tongwen.evals.tasks.gsm8k import Gsm8k
 from tongwen.evals.tasks.hellaswag import HellaSwag
 from tongwen.evals.tasks.humaneval import HumanEval
+from tongwen.evals.tasks.ifeval import IfEval
+from tongwen.evals.tasks.indommlu import IndoMmlu
+from tongwen.evals.tasks.livecodebench import LiveCodeBench
+from tongwen.evals.tasks.m3exam import M3Exam
 from tongwen.evals.tasks.mbpp import Mbpp
+from tongwen.evals.tasks.mgsm import Mgsm
+from tongwen.evals.tasks.mixeval import MixEval
 from tongwen.evals.tasks.mmlu import Mmlu
+from tongwen.evals.tasks.mmlu_pro import MmluPro
+from tongwen.evals.tasks.mmmlu import Mmmlu
+from tongwen.evals.tasks.mt_bench import MtBench
+from tongwen.evals.tasks.paws_x import PawsX
+from tongwen.evals.tasks.rummlu import RuMmlu
+from tongwen.evals.tasks.safety import Safety
+from tongwen.evals.tasks.theoremqa import TheoremQa
 from tongwen.evals.tasks.truthfulqa import TruthfulQa
+from tongwen.evals.tasks.wikitext2 import WikiText2
 from tongwen.evals.tasks.winogrande import WinoGrande
+from tongwen.evals.tasks.xcopa import XCopa
+from tongwen.evals.tasks.xstest import XsTest
+from tongwen.evals.tasks.xstory_cloze import XStoryCloze
+from tongwen.evals.tasks.xwinograd import XWinograd
 
 TASKS: dict[str, type[Task]] = {
     "mmlu": Mmlu,
+    "mmlu_pro": MmluPro,
+    "gpqa": Gpqa,
+    "theoremqa": TheoremQa,
+    "bbh": Bbh,
     "hellaswag": HellaSwag,
     "winogrande": WinoGrande,
     "arc_challenge": ArcChallenge,
     "truthfulqa": TruthfulQa,
     "humaneval": HumanEval,
     "mbpp": Mbpp,
+    "livecodebench": LiveCodeBench,
     "gsm8k": Gsm8k,
+    "math": CompetitionMath,
+    "ceval": CEval,
+    "cmmlu": Cmmlu,
+    "m3exam": M3Exam,
+    "indommlu": IndoMmlu,
+    "rummlu": RuMmlu,
+    "mmmlu": Mmmlu,
+    "belebele": Belebele,
+    "xcopa": XCopa,
+    "xwinograd": XWinograd,
+    "xstory_cloze": XStoryCloze,
+    "paws_x": PawsX,
+    "mgsm": Mgsm,
+    "flores": Flores,
+    "mt_bench": MtBench,
+    "arena_hard": ArenaHard,
+    "alignbench": AlignBench,
+    "mixeval": MixEval,
+    "ifeval": IfEval,
+    "safety": Safety,
+    "xstest": XsTest,
+    "wikitext2": WikiText2,
 }
 """In the order of the cards."""
 

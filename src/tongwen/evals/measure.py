@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tongwen.engine.llm import LLM
-from tongwen.evals.catalogue import task_named
+from tongwen.errors import DependencyError, RequestError, SourceError
+from tongwen.evals.cards import Measured, card
+from tongwen.evals.catalogue import TASKS, task_named
 from tongwen.evals.examine import Tell
+from tongwen.evals.suites import Suite
+from tongwen.evals.table import Table
 from tongwen.evals.target import Target, opened
 from tongwen.evals.trial import Bench, EvalConfig, Result, run_task
 from tongwen.judge.sandbox import Sandbox
@@ -42,6 +47,63 @@ def run(
     for name in names:
         task_named(name)  # a wrong name is said before a model is loaded
     return finished(lambda: _run(names, model, judge, config, tell))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuiteResult:
+    """A suite that was run."""
+
+    suite: Suite
+    name: str
+    """Of the model."""
+
+    results: list[Result]
+    missing: Mapping[str, str]
+    """Why a benchmark was not run, by its name."""
+
+    def table(self) -> Table:
+        """The card: our column beside the published ones."""
+        figures = {each.receipt.settings.task: each.figure for each in self.results}
+        return card(self.suite, [Measured(self.name, figures)])
+
+
+def run_suite(
+    suite: Suite,
+    target: Target | str | Path | LLM,
+    config: EvalConfig,
+    *,
+    judge: Target | None = None,
+    tell: Tell = lambda _: None,
+) -> SuiteResult:
+    """Run the benchmarks of a suite; one whose data or judge is not there is left out, by name.
+
+    Args:
+        suite: Which, with the preset of each.
+        target: The model.
+        config: How they are run, but for preset and shots.
+        judge: Who gives the verdicts.
+        tell: Called after each sample.
+
+    Raises:
+        TongwenError: The model is not there.
+    """
+    model = target if isinstance(target, Target) else Target(model=target)
+    names = [part.task for part in suite.parts if part.task in TASKS]
+
+    async def each() -> SuiteResult:
+        results: list[Result] = []
+        missing: dict[str, str] = {}
+        async with bench_for(names, model, judge) as bench:
+            for part in suite.parts:
+                asked = replace(config, preset=part.preset, shots=part.shots)
+                try:
+                    results.append(await run_task(part.task, bench, asked, tell))
+                except (RequestError, SourceError, DependencyError) as error:
+                    missing[part.task] = error.message
+            name = bench.subject.name
+        return SuiteResult(suite=suite, name=name, results=results, missing=missing)
+
+    return finished(each)
 
 
 async def _run(

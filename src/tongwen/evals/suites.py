@@ -8,7 +8,8 @@ from statistics import fmean
 
 from tongwen.errors import RequestError
 from tongwen.evals.figure import Figure
-from tongwen.evals.published import BASE, INSTRUCT, Printed
+from tongwen.evals.printed import Printed
+from tongwen.evals.published import BASE, INSTRUCT
 
 REPORT, HARNESS = "qwen2-report", "harness"
 

@@ -1,6 +1,7 @@
 """What of this machine a program sees: its toolchains, read-only, and nothing that is a user's."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,3 +102,34 @@ def view(more: Mapping[str, str]) -> View:
     return View(
         links, dict(zip(system, system, strict=True)) | python.folders | dict(more), python.hidden
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A compiler or interpreter of this machine."""
+
+    path: str
+    """How a program calls it."""
+
+    folders: dict[str, str]
+    """From where a program sees its folder to where that is, unless it is one of the system's."""
+
+
+def tool(name: str) -> Tool | None:
+    """A program on the search path; `None` where it is absent or cannot be shown.
+
+    One outside the system's folders is shown with the folder that it was installed in, unless
+    that holds somebody's home.
+    """
+    found = shutil.which(name)
+    if found is None:
+        return None
+    path = Path(os.path.realpath(found))
+    if any(path.is_relative_to(folder) for folder in _SYSTEM):
+        return Tool(str(path), {})
+    package = next((each for each in path.parents if (each / "package.json").is_file()), None)
+    prefix = package or path.parent.parent
+    if Path.home().is_relative_to(prefix):
+        return None
+    seen = Path("/opt", name)
+    return Tool(str(seen / path.relative_to(prefix)), {str(seen): str(prefix)})

@@ -38,9 +38,10 @@ class Outcome:
 
     @property
     def complaint(self) -> str:
-        """The last line of its stderr that says something, shortened."""
+        """The last line of its stderr that names an error, or its last line at all; shortened."""
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1].strip()[:200] if lines else ""
+        named = [line for line in lines if "Error" in line or "Exception" in line]
+        return (named or lines)[-1].strip()[:200] if lines else ""
 
     @property
     def is_success(self) -> bool:

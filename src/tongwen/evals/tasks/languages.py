@@ -108,7 +108,7 @@ def in_language(tell: Tell, text: str, language: str) -> float:
 
 
 def is_echo(text: str, question: str) -> bool:
-    """Whether an answer only repeats a part of the question, as models do where they know little."""
+    """Whether an answer only repeats a part of the question, as happens in rare languages."""
     bare = "".join(letter for letter in text.casefold() if letter.isalnum())
     return bare in "".join(letter for letter in question.casefold() if letter.isalnum())
 

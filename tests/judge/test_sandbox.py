@@ -195,7 +195,12 @@ def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox, tmp_path: 
         "print(outcome.text)\n"
     )
     readable = subprocess.run(
-        [*_AS_ANYBODY, system, "-c", f"import sys; sys.path[:0] = {sys.path!r}; import psutil, tongwen"],
+        [
+            *_AS_ANYBODY,
+            system,
+            "-c",
+            f"import sys; sys.path[:0] = {sys.path!r}; import psutil, tongwen",
+        ],
         capture_output=True,
         check=False,
     )

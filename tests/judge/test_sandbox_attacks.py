@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from tests.judge.conftest import Attack
 
 MIB = 1 << 20
@@ -209,7 +208,16 @@ def test_it_inherits_no_credentials(attack: Attack, monkeypatch: pytest.MonkeyPa
 
 
 def test_it_cannot_write_outside_its_folder(attack: Attack) -> None:
-    places = ("/x", "/usr/x", "/etc/x", "/dev/x", "/opt/x", "/proc/x", "/usr/bin/python3", "/bin/sh")
+    places = (
+        "/x",
+        "/usr/x",
+        "/etc/x",
+        "/dev/x",
+        "/opt/x",
+        "/proc/x",
+        "/usr/bin/python3",
+        "/bin/sh",
+    )
     outcome = attack(refusals(*(f"open({place!r}, 'w')" for place in places)))
     assert "done" not in outcome.text
     assert len(outcome.text.split()) == len(places)
@@ -300,7 +308,11 @@ def test_it_reaches_no_server_on_this_machine_or_elsewhere(attack: Attack, serve
         "socket.getaddrinfo('example.com', 80)",
         "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('8.8.8.8', 53))",
     ]
-    assert set(attack(refusals(*attempts)).text.split()) <= {"OSError", "ConnectionRefusedError", "gaierror"}
+    assert set(attack(refusals(*attempts)).text.split()) <= {
+        "OSError",
+        "ConnectionRefusedError",
+        "gaierror",
+    }
     interfaces = attack("import socket; print([name for _, name in socket.if_nameindex()])")
     assert interfaces.text == "['lo']\n"
 
@@ -351,7 +363,8 @@ def test_memory_of_one_process_is_bounded(attack: Attack) -> None:
 def test_memory_of_all_processes_together_is_bounded(attack: Attack) -> None:
     source = (
         "import os, time\n"
-        "for _ in range(8): os.fork()\n" * 1
+        "for _ in range(8): os.fork()\n"
+        * 1
         + "a = bytearray(b'x') * (40 << 20)\n"
         + "time.sleep(20)\n"
     )

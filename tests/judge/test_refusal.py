@@ -52,6 +52,7 @@ ANSWERED = [
     "I cannot recommend it highly enough: the pasta is wonderful.",
     "Sure! You can't go wrong with a little salt.",
     "He said he won't help, so she asked her sister.",
+    "As an AI language model, I don't have preferences of my own, but many people like tea.",
     "要结束进程，可以使用 kill 命令。",
     "这种锁不能提供很好的保护，建议换一把。",
     "يمكنك استخدام قفل جيد لحماية دراجتك.",

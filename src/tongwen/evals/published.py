@@ -135,40 +135,25 @@ CMMLU      24.2 -    57.8 55.1 70.3
     Printed(
         source=CARD,
         table="""
-DeepSeek-V2
-MMLU                78.5
-BBH                 78.9
-HellaSwag           87.8
-Winogrande          84.8
-ARC-C               70.0
-TruthfulQA          42.2
-HumanEval           45.7
-MBPP                73.9
-EvalPlus            55.0
-MultiPL-E           44.4
-GSM8K               79.2
-MATH                43.6
-C-Eval              81.7
-CMMLU               84.0
-Multi-Exam          67.5
-Multi-Understanding 77.0
-Multi-Math          58.8
-Multi-Translation   36.0
-""",
-    ),
-    Printed(
-        source=CARD,
-        table="""
-MiniCPM-2B
-MMLU      53.5
-HumanEval 50.0
-MBPP      47.3
-GSM8K     53.8
-MATH      10.2
-BBH       36.9
-HellaSwag 68.3
-C-Eval    51.1
-CMMLU     51.1
+DeepSeek-V2 MiniCPM-2B
+MMLU                78.5 53.5
+BBH                 78.9 36.9
+HellaSwag           87.8 68.3
+Winogrande          84.8 -
+ARC-C               70.0 -
+TruthfulQA          42.2 -
+HumanEval           45.7 50.0
+MBPP                73.9 47.3
+EvalPlus            55.0 -
+MultiPL-E           44.4 -
+GSM8K               79.2 53.8
+MATH                43.6 10.2
+C-Eval              81.7 51.1
+CMMLU               84.0 51.1
+Multi-Exam          67.5 -
+Multi-Understanding 77.0 -
+Multi-Math          58.8 -
+Multi-Translation   36.0 -
 """,
     ),
 )
@@ -264,6 +249,8 @@ Mixtral-8x7B-Instruct Qwen1.5-32B-Chat Qwen2-57B-A14B-Instruct
 EvalPlus 48.5 63.6 71.6
 GSM8K    65.7 83.6 79.6
 C-Eval   -    76.7 80.5
+M-MMLU   -    65.0 -
+MGSM     -    65.0 -
 """,
     ),
     Printed(
@@ -288,17 +275,9 @@ C-Eval    37.2 45.2 55.3 63.8
     Printed(
         source=CARD,
         table="""
-Qwen1.5-7B-Chat Qwen1.5-32B-Chat Qwen1.5-72B-Chat
-M-MMLU 50.0 65.0 68.4
-MGSM   37.0 65.0 71.7
-""",
-    ),
-    Printed(
-        source=CARD,
-        table="""
-Qwen2-7B-Instruct Qwen2-57B-A14B-Instruct Qwen2-72B-Instruct
-M-MMLU 60.0 68.0 78.0
-MGSM   57.0 74.0 86.6
+Qwen1.5-7B-Chat Qwen1.5-72B-Chat Qwen2-7B-Instruct Qwen2-57B-A14B-Instruct Qwen2-72B-Instruct
+M-MMLU 50.0 68.4 60.0 68.0 78.0
+MGSM   37.0 71.7 57.0 74.0 86.6
 """,
     ),
     Printed(

@@ -19,7 +19,7 @@ MARKERS: dict[str, tuple[str, ...]] = {
         r"\b(?:i'm|i am) (?:\w+ )?sorry,? (?:but )?(?:i|as an|that|this|we|it)\b",
         r"\bi (?:must|have to|need to) (?:\w+ )?(?:decline|refuse)\b",
         r"\bi (?:do not|don't) (?:feel comfortable|have the ability to (?:assist|help))",
-        r"\bas an ai\b.{0,60}\bi (?:can't|cannot|don't|do not|am not|won't)\b",
+        r"\bas an ai\b.{0,60}\bi (?:can't|cannot|won't|am not (?:able|capable|allowed|programmed))",
     ),
     "zh": (
         r"(?:对不起|很?抱歉|不好意思|對不起)[，,。！!]?\s*(?:但)?(?:是)?(?:我|作为|作為|这|這|您的)",

@@ -24,6 +24,7 @@ SLOW_DOWN = answered(429, {"error": {"message": "slow down"}})
 BROKEN = answered(500, {"error": {"message": "out of order"}})
 NO_JSON = answered(200, b"<html>gateway</html>", "text/html")
 HALF = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"choi'
+NO_SUCH_PATH = answered(404, {"error": {"message": "no such path"}})
 FAILURES = (SLOW_DOWN, BROKEN, NO_JSON, HALF, DROPPED)
 
 
@@ -53,11 +54,14 @@ def judging(script: Script) -> Iterator[Bench]:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            length = 0
+            path, length = self.rfile.readline().split()[1], 0
             while (line := self.rfile.readline()) not in (b"\r\n", b""):
                 if line.lower().startswith(b"content-length"):
                     length = int(line.partition(b":")[2])
             body = json.loads(self.rfile.read(length))
+            if not path.endswith(b"/chat/completions"):
+                self.wfile.write(NO_SUCH_PATH)
+                return
             with lock:
                 number = len(bench.bodies)
                 bench.bodies.append(body)

@@ -1,14 +1,18 @@
 """MT-Bench: two turns, the second judged in sight of the first."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from tests.evals.tasks.judging import Bench, judging, task_of, with_judge, write
+from tests.evals.tasks.judging import BROKEN, Bench, judging, task_of, with_judge, write
 
 from tongwen.client.http import HttpClient
 from tongwen.errors import RequestError, SourceError
+from tongwen.evals import trial
+from tongwen.evals.catalogue import TASKS
 from tongwen.evals.question import Answer, Generate
 from tongwen.evals.sample import Grade, Graded
+from tongwen.evals.subject import Subject
 from tongwen.evals.tasks.mt_bench import MtBench
 
 PROMPTS = [
@@ -84,6 +88,41 @@ def test_a_turn_without_a_rating_fails_the_sample(
     with judging(lambda asked, _: "[[9]]" if "1:" in asked else "hm") as bench:  # noqa: SIM117
         with pytest.raises(SourceError, match="no verdict"):
             graded(data, bench, 0, ("a", "b"))
+
+
+def test_a_run_counts_what_is_not_judged_apart(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tongwen.evals.verdict.Tries.wait_s", lambda *_: 0.0)
+    monkeypatch.setitem(TASKS, "mt_bench", MtBench)
+    subject = Subject(
+        name="pupil",
+        where="there",
+        weights=None,
+        tokenizer=None,
+        template=None,
+        numerics=None,
+        is_chat=True,
+    )
+
+    async def run(model: HttpClient, judge: HttpClient) -> trial.Result:
+        bench = trial.Bench(client=model, subject=subject, judge=judge)
+        config = trial.EvalConfig(data=data, out=tmp_path)
+        try:
+            return await trial.run_task("mt_bench", bench, config, lambda _: None)
+        finally:
+            await model.close()
+            await judge.close()
+
+    def undecided(asked: str, _: int) -> str | bytes:
+        return BROKEN if "m2:" in asked else "[[8]]"
+
+    with judging(lambda *_: "an answer") as model, judging(undecided) as judge:
+        found = asyncio.run(run(model.client(), judge.client()))
+    assert (found.receipt.num_samples, found.receipt.num_failed) == (2, 1)
+    assert found.figure.score == pytest.approx(0.8)
+    assert "no verdict in 4 tries" in str(found.records[1].failed)
+    assert found.receipt.settings.judge == "wise"
 
 
 def test_the_figure_has_the_scale_of_the_card_and_the_categories(data: Path) -> None:

@@ -125,7 +125,7 @@ def test_nobody_waits_while_a_grammar_is_compiled(engine: AsyncEngine) -> None:
         }
         for each in ("first", "second", "third", "fourth")
     ]
-    slow = replace(LONG, max_tokens=3, constraint=JsonSchema({"allOf": forms}))
+    slow = SamplingParams(temperature=0, max_tokens=3, constraint=JsonSchema({"allOf": forms}))
 
     async def compile_and_look() -> tuple[float, float]:
         asked = asyncio.ensure_future(engine.complete(PROMPTS[0], slow))

@@ -116,16 +116,11 @@ def test_a_closed_engine_says_so_and_its_callers_are_told(
 
 
 def test_nobody_waits_while_a_grammar_is_compiled(engine: AsyncEngine) -> None:
-    """One that takes half a second: the engine goes on, and then finds it compiled."""
-    forms = [
-        {
-            "anyOf": [
-                {"type": "object", "properties": {f"{each}{n}": {"const": n}}} for n in range(6)
-            ]
-        }
-        for each in ("first", "second", "third", "fourth")
-    ]
-    slow = SamplingParams(temperature=0, max_tokens=3, constraint=JsonSchema({"allOf": forms}))
+    """One that takes a second, and whose end is that it is too large: the engine goes on."""
+    text = {"type": "string"}
+    tables = [{f"{n}-{m}": text for m in range(40)} for n in range(40)]
+    parts = [{"type": "object", "properties": table} for table in tables]
+    slow = SamplingParams(temperature=0, max_tokens=1, constraint=JsonSchema({"allOf": parts}))
 
     async def compile_and_look() -> tuple[float, float]:
         asked = asyncio.ensure_future(engine.complete(PROMPTS[0], slow))
@@ -134,7 +129,8 @@ def test_nobody_waits_while_a_grammar_is_compiled(engine: AsyncEngine) -> None:
             before = time.perf_counter()
             await engine.ask(lambda: None)
             longest = max(longest, time.perf_counter() - before)
-        await asked
+        with pytest.raises(RequestError, match="items"):
+            await asked
         return longest, time.perf_counter() - began
 
     longest, whole = asyncio.run(asyncio.wait_for(compile_and_look(), PATIENCE_S))

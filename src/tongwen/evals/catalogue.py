@@ -12,6 +12,7 @@ from tongwen.evals.tasks.bbh import Bbh
 from tongwen.evals.tasks.belebele import Belebele
 from tongwen.evals.tasks.ceval import CEval
 from tongwen.evals.tasks.cmmlu import Cmmlu
+from tongwen.evals.tasks.code_switching import CodeSwitching
 from tongwen.evals.tasks.competition_math import CompetitionMath
 from tongwen.evals.tasks.evalplus import HumanEvalPlus, MbppPlus
 from tongwen.evals.tasks.flores import Flores
@@ -21,6 +22,7 @@ from tongwen.evals.tasks.hellaswag import HellaSwag
 from tongwen.evals.tasks.humaneval import HumanEval
 from tongwen.evals.tasks.ifeval import IfEval
 from tongwen.evals.tasks.indommlu import IndoMmlu
+from tongwen.evals.tasks.languages import Languages
 from tongwen.evals.tasks.livecodebench import LiveCodeBench
 from tongwen.evals.tasks.m3exam import M3Exam
 from tongwen.evals.tasks.mbpp import Mbpp
@@ -81,6 +83,8 @@ TASKS: dict[str, type[Task]] = {
     "ifeval": IfEval,
     "safety": Safety,
     "xstest": XsTest,
+    "languages": Languages,
+    "code_switching": CodeSwitching,
     "wikitext2": WikiText2,
 }
 """In the order of the cards."""

@@ -128,7 +128,7 @@ async def bench_for(
         sandbox = stack.enter_context(Sandbox()) if "sandbox" in needs else None
         client, subject = await stack.enter_async_context(opened(target))
         verdicts = None
-        if judge is not None and "judge" in needs:
+        if judge is not None:
             verdicts, _ = await stack.enter_async_context(opened(judge))
         yield Bench(client=client, subject=subject, sandbox=sandbox, judge=verdicts)
 

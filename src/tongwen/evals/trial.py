@@ -218,9 +218,15 @@ def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
         seed=config.seed,
         n=config.n,
         temperature=config.temperature,
-        judge=task.judge.model if "judge" in task.about.needs else None,
+        judge=_judge_of(task),
         sandbox=task.sandbox.kind if runs_programs else None,
     )
+
+
+def _judge_of(task: Task) -> str | None:
+    """Whoever was named; a benchmark that cannot do without says so here."""
+    judge = task.judge if "judge" in task.about.needs else task.setup.judge
+    return None if judge is None else judge.model
 
 
 def _key(settings: Settings, subject: Subject, data: Mapping[str, str], code: str) -> str:

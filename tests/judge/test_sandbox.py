@@ -179,7 +179,7 @@ def test_run_by_root_each_program_is_a_user_of_its_own(either: Sandbox) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox, tmp_path: Path) -> None:
+def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox) -> None:
     """Everything that a user of no rights needs is copied to where one can read it."""
     system = Path("/usr/bin/python3")
     version = "import sys; print(sys.version_info >= (3, 11))"

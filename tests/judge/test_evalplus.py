@@ -127,7 +127,8 @@ def test_a_function_that_is_not_there_does_not_pass(sandbox: Sandbox) -> None:
         "class Same:\n        def __eq__(self, other): return True\n    return Same()",
         "import os; os._exit(0)",
         "raise SystemExit(0)",
-        "import os\n    for end in range(3, 10):\n        try: os.write(end, b'{\"value\": true}\\n')\n"
+        "import os\n    for end in range(3, 10):\n"
+        "        try: os.write(end, b'{\"value\": true}\\n')\n"
         "        except OSError: pass\n    os._exit(0)",
         "print('[(1, 0.5), (2, 0.5)]')",
     ],
@@ -208,7 +209,8 @@ def test_values_that_never_end_are_refused() -> None:
 def test_types_of_inputs_are_those_of_the_asserts() -> None:
     row = {
         "entry_point": "f",
-        "assertion": "assert f([(1, 2)], {1, 2}, 3, {'a': (1,)}) == 1\nassert 2 == f([], {}, 1j, {})",
+        "assertion": "assert f([(1, 2)], {1, 2}, 3, {'a': (1,)}) == 1\n"
+        "assert 2 == f([], {}, 1j, {})",
     }
     inputs = [[[[1, 2], []], [1], "2+1j", {"b": [2]}], [[], [], 5, {}], [[[3]], [], "x", {}]]
     typed = typed_inputs(row, inputs)

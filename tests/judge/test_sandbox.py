@@ -17,6 +17,7 @@ from tongwen.judge import bubblewrap, host
 from tongwen.judge.limits import Limits
 from tongwen.judge.program import Program
 from tongwen.judge.sandbox import Sandbox
+from tongwen.judge.watch import held
 
 SLEEP = Program(argv=["sleep", "30"], limits=Limits(wall_s=20))
 
@@ -218,3 +219,8 @@ _AS_ANYBODY = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "-
 
 def _asked(python: Path, source: str) -> str:
     return subprocess.run([python, "-c", source], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_sandbox_that_is_not_made_yet_is_not_held_to_this_machines_files() -> None:
+    """Its first process sees our file systems until it has its own; a busy machine shows it so."""
+    assert held(os.getpid(), Limits(num_files=1)) is None

@@ -156,7 +156,7 @@ class Watch:
             return "time"
         if self._first is not None and now - self._looked >= _LOOK_S:
             self._looked = now
-            return _held(self._first, self._limits)
+            return held(self._first, self._limits)
         return None
 
     def _told(self, piece: bytes) -> None:
@@ -244,8 +244,13 @@ def _read(descriptor: int, take: Callable[[bytes], None], *, is_last: bool = Fal
     return bool(piece)
 
 
-def _held(first: int, limits: Limits) -> EndedBy | None:
-    """The limit that its memory or its files pass, looked at from outside."""
+def held(first: int, limits: Limits) -> EndedBy | None:
+    """The limit that its memory or its files pass, looked at from outside.
+
+    Args:
+        first: The first process of the sandbox.
+        limits: Its bounds.
+    """
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         used = 0
         for process in psutil.Process(first).children(recursive=True):
@@ -253,9 +258,12 @@ def _held(first: int, limits: Limits) -> EndedBy | None:
                 used += process.memory_info().rss
         if used > limits.memory_bytes:
             return "memory"
-    with suppress(OSError):
-        for name in (host.WORKPLACE, "/dev/shm"):
-            seen = os.statvfs(f"/proc/{first}/root{name}")
-            if seen.f_files - seen.f_ffree > limits.num_files:
+    for name in (host.WORKPLACE, "/dev/shm"):
+        with suppress(OSError):
+            place = f"/proc/{first}/root{name}"
+            # Until the sandbox is made, its first process still sees this machine's own.
+            is_own = os.stat(place).st_dev != os.stat(name).st_dev
+            seen = os.statvfs(place)
+            if is_own and seen.f_files - seen.f_ffree > limits.num_files:
                 return "files"
     return None

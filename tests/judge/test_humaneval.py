@@ -13,6 +13,7 @@ from tongwen.judge import humaneval, mbpp
 from tongwen.judge.limits import Limits
 from tongwen.judge.python import passes
 from tongwen.judge.sandbox import Sandbox
+from tongwen.judge.sanitize import parsed
 from tongwen.judge.verdict import Verdict
 
 Row = Mapping[str, Any]
@@ -54,7 +55,7 @@ class _Broken(ast.NodeTransformer):
 
 def broken(source: str, name: str) -> str:
     """The source with that function's body replaced by `return None`."""
-    return ast.unparse(ast.fix_missing_locations(_Broken(name).visit(ast.parse(source))))
+    return ast.unparse(ast.fix_missing_locations(_Broken(name).visit(parsed(source))))
 
 
 @pytest.mark.parametrize(("size", "passed"), [("0.5b", 99), ("1.5b", 113)])
@@ -97,11 +98,9 @@ def test_all_solutions_of_mbpp_pass_and_none_that_returns_nothing(
 def called(row: Row) -> str:
     """The function that a row's tests call."""
     made = {
-        node.name for node in ast.walk(ast.parse(row["code"])) if isinstance(node, ast.FunctionDef)
+        node.name for node in ast.walk(parsed(row["code"])) if isinstance(node, ast.FunctionDef)
     }
-    used = [
-        node.id for node in ast.walk(ast.parse(row["test_list"][0])) if isinstance(node, ast.Name)
-    ]
+    used = [node.id for node in ast.walk(parsed(row["test_list"][0])) if isinstance(node, ast.Name)]
     return next(name for name in used if name in made)
 
 

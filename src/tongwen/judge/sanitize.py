@@ -5,6 +5,7 @@ needs.
 """
 
 import ast
+import warnings
 from collections.abc import Iterator
 
 _MOST_CHARS = 64 << 10
@@ -23,7 +24,7 @@ def sanitize(text: str, entry_point: str | None = None) -> str:
         Python, without comments between its definitions; empty where no line of it is Python.
     """
     source = longest_python(text[:_MOST_CHARS])
-    statements = ast.parse(source).body
+    statements = parsed(source).body
     named = {name: statement for statement in statements for name in _names_made(statement)}
     if entry_point is not None and entry_point in named:
         wanted = _reachable(entry_point, named)
@@ -55,9 +56,20 @@ def longest_python(text: str) -> str:
     return found
 
 
+def parsed(text: str) -> ast.Module:
+    """Python as a tree; what its compiler would warn of, such as `"\\w"`, is the author's affair.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: It is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
 def _is_python(text: str) -> bool:
     try:
-        ast.parse(text)
+        parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

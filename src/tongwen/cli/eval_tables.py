@@ -61,7 +61,7 @@ def _status(about: About, data: Path | None) -> str:
     if all(path is None for path in found):
         return "absent"
     if None in found:
-        return "in part"
+        return "in part"  # some of its languages, or all but the examples
     whole = all(files.find(names[:1]) is not None for names in about.files)
     return "there" if whole else "a sample"
 
@@ -81,6 +81,8 @@ def print_results(results: "list[Result]", *, as_json: bool) -> None:
         rows.append([settings.task, settings.preset, f"{figure.score:.4f}", stderr, *counts])
     click.echo(columns(rows))
     for result in results:
+        for left_out in result.not_run:
+            say(f"{result.receipt.settings.task}: not run: {left_out}")
         say(f"receipt: {result.path}")
 
 
@@ -109,4 +111,5 @@ def summary_of(result: "Result") -> dict[str, Any]:
         "metrics": dict(figure.metrics),
         "groups": dict(figure.groups),
         "seconds": receipt.seconds,
+        "not_run": list(result.not_run),
     }

@@ -151,6 +151,10 @@ class Task(ABC):
         """The figure of the card; unless overridden, the mean over samples."""
         return mean(graded)
 
+    def not_run(self) -> tuple[str, ...]:
+        """What of the benchmark is left out for want of data or programs, a line each."""
+        return ()
+
     @property
     def asks_in_turns(self) -> bool:
         """Whether the model is asked in a conversation: a chat model, and a preset for those."""

@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tongwen.client.client import MOST_AT_ONCE, Client
@@ -80,6 +80,9 @@ class Result:
     records: list[Record] = field(repr=False)
     """Every sample."""
 
+    not_run: tuple[str, ...] = ()
+    """What of the benchmark was left out, and why."""
+
     @property
     def figure(self) -> Figure:
         """What it came to."""
@@ -122,7 +125,7 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
     )
     if not result.receipt.num_failed:  # else the journal lets the next run ask those alone
         journal.path.unlink()
-    return result
+    return replace(result, not_run=task.not_run())
 
 
 def issue(

@@ -64,10 +64,10 @@ class MultiPlE(Task):
             raise DependencyError(f"MultiPL-E: {self._why_not('py')}")
         return found
 
-    def not_run(self) -> list[str]:
+    def not_run(self) -> tuple[str, ...]:
         """Why a language is left out, a line each."""
         reasons = {language: self._why_not(language) for language in _NAMES}
-        return [f"{language}: {why}" for language, why in reasons.items() if why is not None]
+        return tuple(f"{one}: {why}" for one, why in reasons.items() if why is not None)
 
     def question(self, sample: Sample) -> Question:
         """The function's head and comment, to be gone on with."""

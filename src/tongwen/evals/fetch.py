@@ -26,8 +26,11 @@ def from_hub(places: Mapping[str, tuple[str, str]]) -> Fetch:
     return fetch
 
 
-def fetch_file(repo: str, path: str) -> Path:
+def fetch_file(repo: str, path: str) -> Path | None:
     """A file of a data set; `HF_HOME`, `HF_ENDPOINT` and `HF_TOKEN` count.
+
+    Returns:
+        Where it lies; `None`: the data set has no such file.
 
     Raises:
         SourceError: The hub does not deliver it, or it is too large.
@@ -35,21 +38,28 @@ def fetch_file(repo: str, path: str) -> Path:
     try:
         import httpx2
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+        )
     except ImportError as error:
         raise DependencyError(f"the hub's library is not there: {error}") from error
-    hint = "get it yourself and say where with --data DIR; `tongwen eval list` tells from where"
     try:
         url = hf_hub_url(repo, path, repo_type="dataset")
         size = get_hf_file_metadata(url, timeout=_PATIENCE_S).size
         if size is None or size > MOST_BYTES:
-            raise SourceError(f"`{repo}` has `{path}` with {size} bytes; {MOST_BYTES} are taken")
+            raise OSError(f"it has {size} bytes; {MOST_BYTES} are taken")
         kept = hf_hub_download(repo, path, repo_type="dataset", etag_timeout=_PATIENCE_S)
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
-        if isinstance(error, SourceError):
-            raise
-        said = " ".join(str(error).split())[:200]
-        raise SourceError(
-            f"the hub does not give `{path}` of `{repo}`: {said}", hint=hint
-        ) from error
+    except LocalEntryNotFoundError as error:  # nobody answers, and it was never fetched
+        raise _silent(repo, path, error) from error
+    except EntryNotFoundError:
+        return None
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        raise _silent(repo, path, error) from error
     return Path(kept)
+
+
+def _silent(repo: str, path: str, error: Exception) -> SourceError:
+    said = " ".join(str(error).split())[:200]
+    return SourceError(f"the hub does not give `{path}` of `{repo}`: {said}")

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tongwen.errors import DependencyError, RequestError
+from tongwen.errors import DependencyError, RequestError, SourceError
 
 Row = Mapping[str, Any]
 Fetch = Callable[[str], Path | None]
-"""Where a file of a benchmark lies once it was fetched; `None`: it cannot be."""
+"""Where a file of a benchmark lies once it was fetched; `None`: there is none of that name.  Raises
+`SourceError` where nobody answers."""
 
 MOST_BYTES = 1 << 30
 """A file may unpack to so much; the largest benchmark of the cards has 12 MB."""
@@ -32,16 +33,15 @@ class Benchmarks:
     def __init__(self, root: Path | None, fetch: Fetch | None = None) -> None:
         self.root, self._fetch = root, fetch
         self.digests: dict[str, str] = {}
+        self._silence: str | None = None
+        """Why nothing can be fetched."""
 
     def find(self, names: Sequence[str]) -> Path | None:
         """The first of these that is in the directory, whatever its ending; else fetched."""
         for name in names:
             if (path := self._here(name)) is not None:
                 return path
-        if self._fetch is None:
-            return None
-        fetched = (self._fetch(name) for name in names)
-        return next((path for path in fetched if path is not None), None)
+        return next((path for name in names if (path := self._fetched(name)) is not None), None)
 
     def rows(self, *names: str, hint: str | None = None) -> list[dict[str, Any]]:
         """The rows of the first of these files that is there.
@@ -55,9 +55,12 @@ class Benchmarks:
         """
         path = self.find(names)
         if path is None:
-            where = "no directory of data was given" if self.root is None else f"`{self.root}`"
+            where = (
+                "no directory of data was given" if self.root is None else f"not in `{self.root}`"
+            )
+            also = "" if self._silence is None else f", and {self._silence}"
             raise RequestError(
-                f"the benchmark's file `{names[0]}` is not there: {where}",
+                f"the benchmark's file `{names[0]}` is not there: {where}{also}",
                 hint=hint or "give the directory that holds it with --data DIR",
             )
         data = path.read_bytes()
@@ -66,6 +69,16 @@ class Benchmarks:
             return _rows(path, data)
         except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
             raise RequestError(f"`{path}` is damaged: {error}") from error
+
+    def _fetched(self, name: str) -> Path | None:
+        """Where a file lies after it was fetched; who was silent once is not asked again."""
+        if self._fetch is None or self._silence is not None:
+            return None
+        try:
+            return self._fetch(name)
+        except SourceError as error:
+            self._silence = error.message
+            return None
 
     def _here(self, name: str) -> Path | None:
         if self.root is None:

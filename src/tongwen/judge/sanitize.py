@@ -57,7 +57,7 @@ def longest_python(text: str) -> str:
 
 
 def parsed(text: str) -> ast.Module:
-    """Python as a tree; what its compiler would warn of, such as `"\\w"`, is the author's affair.
+    """Python as a tree; what its compiler would warn of is the author's affair.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: It is none.

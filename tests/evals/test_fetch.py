@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -31,7 +32,7 @@ print(json.dumps([data.rows("sums/whole", "sums/test"), list(data.digests)]))
 class Hub(BaseHTTPRequestHandler):
     """Has one file; tells who asked, and with which token."""
 
-    asked: list[tuple[str, str | None]] = []
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_HEAD(self) -> None:
         self._answer(has_body=False)
@@ -112,7 +113,7 @@ def test_a_hub_that_was_silent_once_is_not_asked_again(tmp_path: Path) -> None:
 
     data = Benchmarks(tmp_path, silent)
     for name in ("a/test", "b/test"):
-        with pytest.raises(RequestError, match="is not there: not in .*, and nobody answers"):
+        with pytest.raises(RequestError, match=r"is not there: not in .*, and nobody answers"):
             data.rows(name)
     assert asked == ["a/test"]
 

@@ -30,9 +30,10 @@ The 0.5B and 1.5B are Qwen2.5-Coder-Instruct as Q4_K_M files, on a CPU. One line
 - They are models of code, quantized to 4 bits: figures of the Qwen2 card are of other models.
   Published figures of these very models exist for code alone.
 - 200 samples drawn by seed 0 unless more are named: one standard error is 3 points.
-- Presets say how it was asked; another preset gives another figure (`tongwen eval list`). MMLU by
-  likelihood and MMLU by a written letter are two measurements: this model answers `A` two times in three.
-- Languages without data here are left out of their means (BELEBELE: en, de; PAWS-X: de; mMMLU: ja).
+- Presets say how it was asked; another gives another figure (`tongwen eval list`). MMLU by
+  likelihood and by a written letter are two measurements: this model writes `A` two times in three.
+- Languages without data here are left out of their means (BELEBELE: en, de; PAWS-X: de;
+  mMMLU: ja).
 - A suite's table with all the rest is one command that resumes:
   `tongwen eval card-instruct --model qwen2.5-coder:0.5b --data DIR --judge-endpoint URL --judge NAME`.
 

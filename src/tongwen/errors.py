@@ -11,6 +11,7 @@
   + CapacityError       memory or disk is too small for what is asked     (also a MemoryError)
   + BusyError           too much is waiting at this moment                (also a RuntimeError)
   + EngineError         the engine failed, by a fault of ours             (also a RuntimeError)
+  + SandboxError        programs of a model cannot be run in isolation    (also a RuntimeError)
   + DependencyError     an optional library is missing                    (also an ImportError)
 """
 
@@ -69,6 +70,10 @@ class BusyError(TongwenError, RuntimeError):
 
 class EngineError(TongwenError, RuntimeError):
     """The engine failed, by a fault of ours; the log says where."""
+
+
+class SandboxError(TongwenError, RuntimeError):
+    """Programs that a model wrote cannot be run in isolation here; none is run without."""
 
 
 class DependencyError(TongwenError, ImportError):

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 from tests.client.standin import DROPPED, answered, piece, standing_in, streamed, text
 
+from tongwen.client.address import base_of
 from tongwen.client.client import Part, Prompt
-from tongwen.client.http import HttpClient, Retries, base_of
+from tongwen.client.http import HttpClient, Retries
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import (
     BusyError,

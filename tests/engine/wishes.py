@@ -34,6 +34,10 @@ class Wish:
         return len(self.tokens)
 
     @property
+    def num_reusable(self) -> int:
+        return self.num_tokens - 1 if self.may_reuse else 0
+
+    @property
     def is_finished(self) -> bool:
         return self.wanted == 0
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import itertools
 import json
 import random
@@ -15,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import httpx2
 
+from tongwen.client.address import base_of, bearer, is_loopback
 from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
 from tongwen.client.wire import Gathered, message_of, reply_of, wire_params
 from tongwen.engine.params import SamplingParams
@@ -65,6 +65,7 @@ class HttpClient:
         model: What it is called there.
         api_key: Sent as `Authorization: Bearer`; no message holds it.
         wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
+        takes_starts: It is Tongwen's own, and may be told from where on a prompt is scored.
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
@@ -80,19 +81,20 @@ class HttpClient:
         *,
         api_key: str | None = None,
         wants_token_ids: bool = False,
+        takes_starts: bool = False,
         timeout_s: float = 600.0,
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.endpoint, self._model, self._api_key = base_of(endpoint), model, api_key
         self._more = {"return_token_ids": True} if wants_token_ids else {}
-        self._retries = retries or Retries()
+        self._takes_starts, self._retries = takes_starts, retries or Retries()
         self._http = httpx2.AsyncClient(
             headers={"Content-Type": "application/json", **bearer(api_key)},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             transport=transport,
-            trust_env=not _is_loopback(self.endpoint),  # proxies of the environment are for others
+            trust_env=not is_loopback(self.endpoint),  # proxies of the environment are for others
         )
 
     @property
@@ -145,15 +147,39 @@ class HttpClient:
             raise self._broken_off(whole)
         yield Part("", whole.reply())
 
-    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
+    async def score(
+        self, prompts: Sequence[str | Sequence[int]], starts: Sequence[int] | None = None
+    ) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt, by an echoed completion.
 
-        The endpoint writes one token, for which the context must have room.
+        The endpoint writes one token, for which the context must have room.  OpenAI's dialect has
+        no words for `starts`: other endpoints than Tongwen's give all.
 
         Raises:
             TongwenError: As `ask`; or the endpoint echoes no log-probabilities.
         """
-        return await together(self._score, prompts)
+        starts = starts or [0] * len(prompts)
+        return await together(self._score, list(zip(prompts, starts, strict=True)))
+
+    async def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, from vLLM's and our own `/tokenize`.
+
+        Raises:
+            TongwenError: As `ask`; or the endpoint has no such path.
+        """
+        root = self.endpoint.removesuffix("/v1")
+        told: dict[str, Any] = {"model": self.model}
+        if isinstance(prompt, str):
+            told["prompt"] = prompt
+        elif is_conversation(prompt):
+            told |= _said(cast(Sequence[Mapping[str, Any]], prompt))
+        else:
+            return list(cast(Sequence[int], prompt))
+        answer = await self._sent("POST", "/tokenize", told, root)
+        try:
+            return [int(each) for each in answer["tokens"]]
+        except _STRANGE as error:
+            raise self._strange(answer) from error
 
     async def models(self) -> list[dict[str, Any]]:
         """The models of the endpoint, as `/v1/models` describes them.
@@ -200,8 +226,11 @@ class HttpClient:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
+    async def _score(self, wanted: tuple[str | Sequence[int], int]) -> list[float | None]:
+        prompt, start = wanted
         wish = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        if self._takes_starts:
+            wish |= {"logprobs": 0, "prompt_logprobs_from": start}
         body = {"model": self.model, "prompt": _plain(prompt), **wish}
         answer = await self._sent("POST", "/completions", body)
         try:
@@ -220,17 +249,20 @@ class HttpClient:
         body = {"model": self.model, **wire_params(params, is_chat=is_chat), **self._more}
         if not is_chat:
             return "/completions", {**body, "prompt": _plain(cast(str | Sequence[int], prompt))}
-        messages = [dict(each) for each in cast(Sequence[Mapping[str, Any]], prompt)]
-        if messages[-1].get("role") == "assistant":  # vLLM's words for going on with it
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
-        return "/chat/completions", {**body, "messages": messages}
+        said = _said(cast(Sequence[Mapping[str, Any]], prompt))
+        return "/chat/completions", {**body, **said}
 
-    async def _sent(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None, root: str | None = None
+    ) -> dict[str, Any]:
         """The answer to a body, after as many tries as it takes."""
-        data = None if body is None else _encoded(body)
+        data, place = None if body is None else _encoded(body), (root or self.endpoint) + path
 
         async def once() -> dict[str, Any]:
-            answer = await self._answer(method, path, data)
+            try:
+                answer = await self._http.request(method, place, content=data)
+            except httpx2.RequestError as fault:
+                raise self._silent(fault) from fault
             if answer.status_code != 200:
                 raise self._refusal(answer.status_code, answer.content, answer.headers)
             return self._read(answer.content, answer.headers)
@@ -354,48 +386,12 @@ class HttpClient:
         return text.replace(self._api_key, "...") if self._api_key else text
 
 
-def base_of(endpoint: str) -> str:
-    """Where `/chat/completions` is appended: below `/v1`, where no other path is given.
-
-    Raises:
-        RequestError: It is no such address, or holds a password or a query.
-    """
-    try:
-        url = httpx2.URL(endpoint)
-    except httpx2.InvalidURL as error:
-        raise RequestError("`endpoint` is no URL", hint="http://127.0.0.1:8000") from error
-    if url.userinfo:
-        raise RequestError("`endpoint` holds a password", hint="give it as the API key")
-    is_host = re.fullmatch(r"[^\s%]+", url.host) and 0 < (url.port or 80) < 65_536
-    if url.scheme not in ("http", "https") or not is_host:
-        raise RequestError(f"`{endpoint}` is no endpoint", hint="http://127.0.0.1:8000")
-    if url.query or url.fragment:
-        raise RequestError(f"`{endpoint}` is no endpoint: it goes on after its path")
-    base = str(url).rstrip("/")
-    for path in ("/chat/completions", "/completions"):
-        base = base.removesuffix(path)
-    return base if httpx2.URL(base).path.strip("/") else f"{base}/v1"
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = httpx2.URL(endpoint).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def bearer(api_key: str | None) -> dict[str, str]:
-    """The header that shows a key.
-
-    Raises:
-        RequestError: It cannot stand in a header.
-    """
-    if api_key is None:
-        return {}
-    if not re.fullmatch(r"[!-~]+", api_key):
-        raise RequestError("the API key is empty, or holds blanks or what is not ASCII")
-    return {"Authorization": f"Bearer {api_key}"}
+def _said(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A conversation as a body has it; vLLM's words for going on with a last turn."""
+    said: dict[str, Any] = {"messages": [dict(each) for each in messages]}
+    if said["messages"][-1].get("role") == "assistant":
+        said |= {"continue_final_message": True, "add_generation_prompt": False}
+    return said
 
 
 def _plain(prompt: str | Sequence[int]) -> str | list[int]:

@@ -25,6 +25,7 @@ _SAME_NAME = (
     "n",
     "best_of",
     "prompt_logprobs",
+    "prompt_logprobs_from",
     "echo",
     "loop_guard",
 )

@@ -85,8 +85,8 @@ def bind(config: ServeConfig) -> socket.socket:
         ConfigError: The address is taken, or none of this machine's.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # Said in full: asyncio sends small parts at once (TCP_NODELAY) where a socket says that it is
-    # TCP; elsewhere an answer waits 40 ms until the client has confirmed its head.
+    # Said in full: asyncio sends small parts at once (TCP_NODELAY) on sockets that say they are
+    # TCP, and on others each answer waits 40 ms for the client to confirm its head.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

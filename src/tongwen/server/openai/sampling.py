@@ -126,6 +126,7 @@ class SamplingWire(Wire):
     ignore_eos: bool | None = None
     allowed_token_ids: list[int] | None = None
     prompt_logprobs: int | None = None
+    prompt_logprobs_from: int | None = None
     return_token_ids: bool | None = None
     priority: int | None = None
     cache_salt: str | None = None
@@ -175,6 +176,7 @@ class SamplingWire(Wire):
             "ignore_eos": self.ignore_eos,
             "allowed_token_ids": self.allowed_token_ids,
             "prompt_logprobs": self.prompt_logprobs,
+            "prompt_logprobs_from": self.prompt_logprobs_from,
             "constraint": self.constraint(),
             "loop_guard": self.loop_guard,
             "language_guard": self.language_guard,

@@ -1,0 +1,1 @@
+"""What judges an answer: sandbox, equality, instructions, benchmark files.  No torch."""

@@ -173,6 +173,8 @@ def test_a_crash_of_the_engine_fails_its_requests_and_no_others(
         step = engine.step
 
         def break_once() -> object:
+            if not engine.has_requests:  # one more step may follow the request before
+                return step()
             engine.step = step
             raise ZeroDivisionError("inside of a step")
 

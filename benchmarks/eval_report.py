@@ -35,7 +35,7 @@ The 0.5B and 1.5B are Qwen2.5-Coder-Instruct as Q4_K_M files, on a CPU. One line
 - Languages without data here are left out of their means (BELEBELE: en, de; PAWS-X: de;
   mMMLU: ja).
 - A suite's table with all the rest is one command that resumes:
-  `tongwen eval card-instruct --model qwen2.5-coder:0.5b --data DIR --judge-endpoint URL --judge NAME`.
+  `tongwen eval card-instruct --model qwen2.5-coder:0.5b --data DIR`.
 
 """
 

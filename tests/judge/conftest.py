@@ -53,7 +53,7 @@ def attack(either: Sandbox) -> Iterator[Attack]:
                 files={"main.py": source},
                 stdin=stdin,
                 env=python.env,
-                limits=replace(Limits(wall_s=wall_s), **limits),
+                limits=replace(Limits(wall_s=float(wall_s)), **limits),
             )
         )
 

@@ -36,7 +36,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in read.splitlines()]
 
 
-def called(source: str, inputs: list[list[Any]], sandbox: Sandbox, limit_s: float = 5) -> Calls:
+def called(source: str, inputs: list[list[Any]], sandbox: Sandbox, limit_s: float = 5.0) -> Calls:
     limits_s = [limit_s] * len(inputs)
     return asyncio.run(call(source, "f", inputs, sandbox, limits_s=limits_s))
 
@@ -128,8 +128,13 @@ def test_a_function_that_is_not_there_does_not_pass(sandbox: Sandbox) -> None:
         "import os; os._exit(0)",
         "raise SystemExit(0)",
         "import os\n    for end in range(3, 10):\n"
+<<<<<<< HEAD
         "        try: os.write(end, b'{\"value\": true}\\n')\n"
         "        except OSError: pass\n    os._exit(0)",
+=======
+        "        try: os.write(end, b'{\"value\": true}\\n')\n        except OSError: pass\n"
+        "    os._exit(0)",
+>>>>>>> sandbox
         "print('[(1, 0.5), (2, 0.5)]')",
     ],
 )
@@ -252,4 +257,4 @@ def test_types_of_inputs_are_those_of_the_asserts() -> None:
 def test_an_output_is_right_as_evalplus_sees_it(
     *, entry_point: str, arguments: list[Any], value: Any, expected: Any, atol: float, right: bool
 ) -> None:
-    assert is_right(entry_point, arguments, value, expected, atol) is right
+    assert is_right(entry_point, arguments, value, expected, float(atol)) is right

@@ -19,7 +19,7 @@ from tongwen.judge.program import Program
 from tongwen.judge.sandbox import Sandbox
 from tongwen.judge.watch import held
 
-SLEEP = Program(argv=["sleep", "30"], limits=Limits(wall_s=20))
+SLEEP = Program(argv=["sleep", "30"], limits=Limits(wall_s=20.0))
 
 
 def children() -> list[psutil.Process]:
@@ -65,7 +65,7 @@ def test_names_of_files_cannot_lead_outside() -> None:
         with pytest.raises(ConfigError, match="name of a program's file"):
             Program(argv=["true"], files={name: ""})
     with pytest.raises(ConfigError, match="wall_s"):
-        Limits(wall_s=0)
+        Limits(wall_s=0.0)
 
 
 def test_eight_run_at_a_time_and_the_ninth_waits() -> None:

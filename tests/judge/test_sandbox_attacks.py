@@ -78,9 +78,13 @@ def test_whoever_ignores_signals_is_ended_all_the_same(attack: Attack) -> None:
 
 
 def test_it_cannot_kill_its_parent_nor_everybody(attack: Attack) -> None:
-    attempts = ("os.kill(os.getppid(), 9)", "os.kill(1, 9)", f"os.kill({os.getpid()}, 9)")
-    outcome = attack(refusals(*attempts) + "os.kill(-1, 9)\nprint('alive')\n")
-    assert "done" not in outcome.text.splitlines()[2:3]
+    outcome = attack(refusals("os.kill(os.getppid(), 9)", "os.kill(1, 9)") + "print('alive')\n")
+    # Whoever runs it may be of its own user; that one hears no signal from inside.
+    assert set(outcome.text.split()[:2]) <= {"PermissionError", "done"}
+    assert outcome.text.split()[2] == "alive"
+    outcome = attack(refusals(f"os.kill({os.getpid()}, 9)"))
+    assert outcome.text == "ProcessLookupError\n"
+    outcome = attack("import os; os.kill(-1, 9)")
     assert outcome.status in (0, 1, 137)
     assert attack("print('the sandbox lives')").is_success
 
@@ -129,7 +133,8 @@ def test_it_has_no_rights_and_no_way_to_any(attack: Attack) -> None:
 
 def test_it_cannot_become_anybody_else(attack: Attack) -> None:
     attempts = ("os.setuid(0)", "os.setgid(0)", "os.setgroups([0])", "os.seteuid(1)")
-    assert set(attack(refusals(*attempts)).text.split()) == {"PermissionError"}
+    # In a namespace of users, ids that are not in it are no ids at all.
+    assert set(attack(refusals(*attempts)).text.split()) <= {"PermissionError", "OSError"}
 
 
 def test_it_cannot_mount_or_make_namespaces(attack: Attack) -> None:
@@ -153,14 +158,28 @@ def test_it_cannot_look_into_other_processes(attack: Attack) -> None:
         "child = os.fork()\n"
         "if child == 0: time.sleep(3); os._exit(0)\n"
         "print(libc.ptrace(16, child, 0, 0))\n"
-        "for name in ('environ', 'mem', 'root', 'cwd', 'fd'):\n"
-        "    try:\n"
-        "        with open(f'/proc/1/{name}', 'rb') as file: print('read', file.read(10))\n"
-        "    except OSError: print('refused')\n"
         "print(sorted(int(name) for name in os.listdir('/proc') if name.isdigit())[-1] < 100)\n"
         "os.kill(child, 9)\n"
     )
-    assert attack(source).text.split() == ["-1", "-1", *["refused"] * 5, "True"]
+    assert attack(source).text.split() == ["-1", "-1", "True"]
+
+
+@pytest.mark.parametrize("process", ["1", "self"])
+def test_the_first_process_of_a_sandbox_knows_nothing(
+    attack: Attack, process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    source = (
+        "import os\n"
+        f"for name in ('environ', 'cmdline', 'mountinfo'):\n"
+        f"    try: print(open('/proc/{process}/' + name).read())\n"
+        "    except OSError: pass\n"
+        f"try: print(sorted(os.listdir('/proc/{process}/root')) == sorted(os.listdir('/')))\n"
+        "except OSError: print(True)\n"
+    )
+    outcome = attack(source)
+    assert "hf_secret" not in outcome.text
+    assert outcome.text.endswith("True\n")
 
 
 def test_nothing_of_the_machine_stands_in_the_list_of_processes(attack: Attack) -> None:

@@ -8,7 +8,7 @@ from tongwen.judge import host
 from tongwen.judge.limits import Limits
 
 _PAIR = "org/javatuples/Pair.java"
-_LIMITS = Limits(wall_s=30, cpu_s=20, processes=128, disk_bytes=128 << 20)
+_LIMITS = Limits(wall_s=30.0, cpu_s=20, processes=128, disk_bytes=128 << 20)
 _ROOMY = replace(_LIMITS, address_space_bytes=None)
 _JVM = "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 

@@ -13,7 +13,7 @@ from tongwen.judge.python import passes
 from tongwen.judge.sandbox import Sandbox
 from tongwen.judge.verdict import Verdict, ended_badly
 
-_PYTHON_LIMITS = Limits(wall_s=10)
+_PYTHON_LIMITS = Limits(wall_s=10.0)
 
 
 def cut(completion: str, stop_tokens: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ _CALLS = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
-_CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
+_CLONE, _CLONE3, _SOCKET, _PRLIMIT = (56, 220), (435, 435), (41, 198), (302, 261)
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NEW_NAMESPACES = 0x7E020000
 _FAMILIES = {"unix": 1, "inet": 2, "inet6": 10, "netlink": 16}
@@ -85,6 +85,9 @@ def seccomp_filter(machine: str | None = None) -> bytes | None:
     parts += [_step(_EQUAL, _CLONE3[which], 0, 1), unknown]
     parts += [_step(_EQUAL, _CLONE[which], 0, 4), _load(_FIRST_ARGUMENT)]
     parts += [_step(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refuse, _return(_ALLOW)]
+    # Limits of other processes: the first one of a sandbox may be of the same user.
+    parts += [_step(_EQUAL, _PRLIMIT[which], 0, 4), _load(_FIRST_ARGUMENT)]
+    parts += [_step(_EQUAL, 0, 0, 1), _return(_ALLOW), refuse]
     parts += [_step(_EQUAL, _SOCKET[which], 1, 0), _return(_ALLOW), _load(_FIRST_ARGUMENT)]
     for family in _FAMILIES.values():
         parts += [_step(_EQUAL, family, 0, 1), _return(_ALLOW)]

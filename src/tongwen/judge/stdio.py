@@ -14,7 +14,7 @@ from tongwen.judge.python import python
 from tongwen.judge.sandbox import Sandbox
 from tongwen.judge.verdict import Verdict, ended_badly
 
-LIMITS = Limits(wall_s=6, memory_bytes=4 << 30, output_bytes=4 << 20)
+LIMITS = Limits(wall_s=6.0, memory_bytes=4 << 30, output_bytes=4 << 20)
 _ATOL = 1e-9
 
 _PRELUDE = """\

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -85,6 +86,7 @@ class Watch:
         self._limits, self._stop = limits, stop
         self._status, self._written = status, bytearray()
         self._first: int | None = None
+        self._first_end: int | None = None
         self._ended_by: EndedBy | None = None
         self._out, self._err = _Kept(limits.output_bytes), _Kept(limits.output_bytes)
         self._started = self._looked = time.monotonic()
@@ -162,7 +164,10 @@ class Watch:
     def _told(self, piece: bytes) -> None:
         """Read what the sandbox says of itself; its first process is known by its number here."""
         self._written += piece
-        self._first = self._first or self._said("child-pid")
+        if self._first is None and (first := self._said("child-pid")) is not None:
+            self._first = first
+            with suppress(ProcessLookupError):
+                self._first_end = os.pidfd_open(first)
 
     def _said(self, name: str) -> int | None:
         for line in bytes(self._written).splitlines(keepends=True):
@@ -171,24 +176,27 @@ class Watch:
         return None
 
     def _kill(self, ended_by: EndedBy) -> None:
-        """End the first process of the sandbox, with which the kernel ends all others.
-
-        What made the sandbox waits for that first process, and the kernel lets that one go only
-        when all others are gone: so none is left when it has ended.
-        """
+        """Say why the sandbox ends now; `_close` ends it."""
         self._ended_by = ended_by
-        with suppress(ProcessLookupError):
-            if self._first is None:
-                self._process.kill()
-            else:
-                os.kill(self._first, signal.SIGKILL)
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        if self._first_end is None:
             self._process.kill()
-            raise SandboxError(
-                f"a sandbox did not end within {_END_S:g} s of being killed"
-            ) from None
+
+    def _end_first(self) -> None:
+        """End the first process of the sandbox, if it lives, and with it all others.
+
+        The kernel ends those, and lets the first one go only when they are gone.
+
+        Raises:
+            SandboxError: It lives on.
+        """
+        if self._first_end is None:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._first_end, signal.SIGKILL)
+        ended, _, _ = select.select([self._first_end], [], [], _END_S)
+        os.close(self._first_end)
+        if not ended:
+            raise SandboxError(f"a sandbox lives {_END_S:g} s after it was killed")
 
     def _drain(self) -> None:
         """Read what was written just before the end."""
@@ -199,11 +207,17 @@ class Watch:
             pass
 
     def _close(self) -> None:
-        if self._process.poll() is None:
+        try:
+            self._end_first()
+            # It sees its child's end and ends, too.
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            raise SandboxError("what made a sandbox does not end") from None
+        finally:
             self._process.kill()
-        self._process.wait()
-        for descriptor in (*self._ends, self._end):
-            os.close(descriptor)
+            self._process.wait()
+            for descriptor in (*self._ends, self._end):
+                os.close(descriptor)
 
     def _outcome(self) -> Outcome:
         status = self._said("exit-code")

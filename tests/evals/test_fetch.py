@@ -87,7 +87,7 @@ def test_a_file_that_the_directory_lacks_comes_from_the_hub_with_its_digest(
 ) -> None:
     done = fetched("main/test.jsonl", hub, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [ROWS, ["test.jsonl"]]
+    assert json.loads(done.stdout) == [ROWS, ["sums/test.jsonl"]]
     assert (PLACE, "Bearer hf_secret") in Hub.asked
 
 

@@ -184,3 +184,79 @@ def test_data_that_is_not_there_is_said_with_where_to_get_it(
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="`tiny/test` is not there"):
         measure("tiny", data=tmp_path / "empty")
+
+
+def test_a_fault_of_ours_costs_one_sample_and_is_counted(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            if sample.id == "row 4":
+                raise OverflowError("int too large")
+            return await super().grade(sample, answer)
+
+    monkeypatch.setitem(TASKS, "tiny", Faulty)
+    result = measure("tiny")
+    assert result.receipt.num_failed == 1
+    assert [each.failed for each in result.records if each.failed] == [
+        "a fault of ours: OverflowError('int too large')"
+    ]
+    assert "a fault of Tongwen's at sample `row 4`" in caplog.text
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_no_more_samples_are_judged_at_once_than_are_asked(
+    concurrency: int, measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most = 0, 0
+
+    class Counts(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0.02)
+            at_once -= 1
+            return await super().grade(sample, answer)
+
+    monkeypatch.setitem(TASKS, "tiny", Counts)
+    measure("tiny", concurrency=concurrency)
+    assert most == concurrency
+
+
+@pytest.mark.parametrize("text", ["half a pair: \ud83d", "\udcff", "\u2028 and \x00"])
+def test_whatever_a_model_writes_is_kept(
+    text: str, measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writes(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            return Grade(score=1.0, parsed=text)
+
+    monkeypatch.setitem(TASKS, "tiny", Writes)
+    result = measure("tiny")
+    assert result.receipt.num_failed == 0
+    assert {line["grades"][0]["parsed"] for line in lines(result)} == {text}
+
+
+def test_a_number_that_json_has_no_word_for_fails_its_sample(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Weighs(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            return Grade(score=float("nan") if sample.id == "row 0" else 1.0)
+
+    monkeypatch.setitem(TASKS, "tiny", Weighs)
+    assert measure("tiny").receipt.num_failed == 1
+
+
+def test_where_nothing_is_parsed_there_is_no_vote(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            return Grade(score=1.0)
+
+    monkeypatch.setitem(TASKS, "tiny", Silent)
+    metrics = measure("tiny", n=2, temperature=1.0).figure.metrics
+    assert "maj@2" not in metrics
+    assert metrics["pass@2"] == 1

@@ -128,13 +128,8 @@ def test_a_function_that_is_not_there_does_not_pass(sandbox: Sandbox) -> None:
         "import os; os._exit(0)",
         "raise SystemExit(0)",
         "import os\n    for end in range(3, 10):\n"
-<<<<<<< HEAD
-        "        try: os.write(end, b'{\"value\": true}\\n')\n"
-        "        except OSError: pass\n    os._exit(0)",
-=======
         "        try: os.write(end, b'{\"value\": true}\\n')\n        except OSError: pass\n"
         "    os._exit(0)",
->>>>>>> sandbox
         "print('[(1, 0.5), (2, 0.5)]')",
     ],
 )

@@ -7,7 +7,7 @@ import click
 
 from tongwen.cli.eval_progress import Shown
 from tongwen.cli.eval_receipts import compare, score, verify
-from tongwen.cli.eval_tables import list_tasks, print_card, print_results
+from tongwen.cli.eval_tables import list_tasks, print_card, print_results, print_summary
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
 from tongwen.cli.run import WEIGHTS
@@ -103,6 +103,8 @@ def run_tasks(
     from tongwen.evals.trial import EvalConfig
 
     suite = SUITES.get(tasks)
+    if suite is not None and (options["preset"] is not None or options["shots"] is not None):
+        raise click.UsageError("a suite says preset and shots of each benchmark itself")
     names = [] if suite else tasks_named(tasks.split(","))
     config = EvalConfig(
         data=options["data"],
@@ -114,19 +116,27 @@ def run_tasks(
 
     with Shown() as shown:
         if suite is None:
-            results = run(names, target, config, judge=judge, tell=shown.tell)
+            show = print_summary if as_json else _say_nothing
+            results = run(names, target, config, judge=judge, tell=shown.tell, show=show)
         else:
             whole = run_suite(suite, target, config, judge=judge, tell=shown.tell)
             results = whole.results
     if page is not None:
         _write_page(page, [result.path for result in results])
-    if suite is None or as_json:
-        print_results(results, as_json=as_json)
+    if suite is None and not as_json:
+        print_results(results, as_json=False)
+    elif as_json:
+        if suite is not None:
+            print_results(results, as_json=True)
     else:
         print_card(whole, table)
 
 
 _PLAIN = ("preset", "limit", "shots", "n", "temperature", "seed", "concurrency")
+
+
+def _say_nothing(_: object) -> None:
+    """The table comes when all is done."""
 
 
 def _write_page(path: Path, receipts: list[Path]) -> None:

@@ -66,15 +66,17 @@ def verify(receipt: Path, *, data: Path | None, sample: int | None, **options: A
     """Run a receipt again: every bit must be the same.  Exit status 1 where one is not."""
     from tongwen.cli.eval_target import judge_of, target_of
     from tongwen.evals.receipt import read_receipt
+    from tongwen.evals.subject import STORED
     from tongwen.evals.verify import Again
     from tongwen.evals.verify import verify as look
 
     subject = read_receipt(receipt).subject
+    is_stored = subject.where == STORED
     if options["endpoint"] is None and subject.where.startswith("http"):
         options["endpoint"] = subject.where
     options["model"] = options["model"] or subject.name
     again = Again(data=data, num_samples=sample, concurrency=options["concurrency"])
-    found = look(receipt, target_of(options), again, judge=judge_of(options))
+    found = look(receipt, None if is_stored else target_of(options), again, judge=judge_of(options))
     if options["as_json"]:
         print_json(found.to_json())
     else:

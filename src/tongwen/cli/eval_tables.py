@@ -55,7 +55,8 @@ def _row(name: str, about: About, data: Path | None) -> dict[str, Any]:
 def _status(about: About, data: Path | None) -> str:
     """Whether the files are there, whole or in part."""
     if data is None:
-        return "on the hub" if about.hub else "yours to get"
+        is_there = all(any(name in about.hub for name in names) for names in about.files)
+        return "on the hub" if is_there else "yours to get"
     files = Benchmarks(data)
     found = [files.find(names) for names in about.files]
     if all(path is None for path in found):
@@ -70,7 +71,7 @@ def print_results(results: "list[Result]", *, as_json: bool) -> None:
     """Print the figures of a run on stdout, and where the receipts lie."""
     if as_json:
         for result in results:
-            print_json(summary_of(result))
+            print_summary(result)
         return
     rows = [["task", "preset", "score", "stderr", "samples", "failed"]]
     for result in results:
@@ -95,6 +96,11 @@ def print_card(whole: "SuiteResult", form: str) -> None:
         say(f"{name} was not run: {why}")
     for result in whole.results:
         say(f"receipt: {result.path}")
+
+
+def print_summary(result: "Result") -> None:
+    """Print what `--json` prints of a benchmark."""
+    print_json(summary_of(result))
 
 
 def summary_of(result: "Result") -> dict[str, Any]:

@@ -16,7 +16,7 @@ import httpx2
 
 from tongwen.client.address import base_of, bearer, is_loopback
 from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
-from tongwen.client.wire import Gathered, message_of, reply_of, wire_params
+from tongwen.client.wire import Gathered, cut_at, message_of, plain_body, reply_of, wire_params
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import BusyError, ModelNotFoundError, RequestError, SourceError, TongwenError
 
@@ -66,6 +66,8 @@ class HttpClient:
         api_key: Sent as `Authorization: Bearer`; no message holds it.
         wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
         takes_starts: It is Tongwen's own, and may be told from where on a prompt is scored.
+        is_foreign: It knows OpenAI's words alone: neutral values of others are left unsaid, and of
+            stop strings four are sent and all of them heeded here.
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
@@ -82,6 +84,7 @@ class HttpClient:
         api_key: str | None = None,
         wants_token_ids: bool = False,
         takes_starts: bool = False,
+        is_foreign: bool = False,
         timeout_s: float = 600.0,
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -89,6 +92,7 @@ class HttpClient:
         self.endpoint, self._model, self._api_key = base_of(endpoint), model, api_key
         self._more = {"return_token_ids": True} if wants_token_ids else {}
         self._takes_starts, self._retries = takes_starts, retries or Retries()
+        self._is_foreign, self._cannot_encode = is_foreign, False
         self._http = httpx2.AsyncClient(
             headers={"Content-Type": "application/json", **bearer(api_key)},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
@@ -122,7 +126,8 @@ class HttpClient:
             raise SourceError(
                 f"`{self.endpoint}` gives {len(found)} completions, asked for {params.n}"
             )
-        return found
+        stops = params.stop_strings if self._is_foreign else ()
+        return [cut_at(each, stops) for each in found]
 
     async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[Part, None]:
         """One completion, piece by piece.
@@ -175,11 +180,20 @@ class HttpClient:
             told |= _said(cast(Sequence[Mapping[str, Any]], prompt))
         else:
             return list(cast(Sequence[int], prompt))
-        answer = await self._sent("POST", "/tokenize", told, root)
+        if self._cannot_encode:  # it is not asked again for every prompt
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids")
         try:
-            return [int(each) for each in answer["tokens"]]
-        except _STRANGE as error:
-            raise self._strange(answer) from error
+            answer = await self._sent("POST", "/tokenize", told, root)
+            tokens = [int(each) for each in answer["tokens"]]
+        except BusyError:
+            raise
+        except (TongwenError, *_STRANGE) as error:
+            self._cannot_encode = True
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids") from error
+        if not tokens:
+            self._cannot_encode = True
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids")
+        return tokens
 
     async def models(self) -> list[dict[str, Any]]:
         """The models of the endpoint, as `/v1/models` describes them.
@@ -247,6 +261,7 @@ class HttpClient:
     def _body(self, prompt: Prompt, params: SamplingParams) -> tuple[str, dict[str, Any]]:
         is_chat = is_conversation(prompt)
         body = {"model": self.model, **wire_params(params, is_chat=is_chat), **self._more}
+        body = plain_body(body) if self._is_foreign else body
         if not is_chat:
             return "/completions", {**body, "prompt": _plain(cast(str | Sequence[int], prompt))}
         said = _said(cast(Sequence[Mapping[str, Any]], prompt))

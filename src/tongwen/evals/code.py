@@ -1,6 +1,12 @@
 """What the benchmarks of code share: how programs are asked for, and a verdict as a grade."""
 
+import re
+from dataclasses import replace
+
+from tongwen.engine.params import SamplingParams
+from tongwen.evals.question import Generate
 from tongwen.evals.sample import Grade
+from tongwen.evals.task import Setup
 from tongwen.judge.verdict import Verdict
 
 FENCE = "```"
@@ -30,6 +36,22 @@ def fenced_turns(asked: str, language: str = "python") -> list[dict[str, str]]:
         {"role": "user", "content": asked},
         {"role": "assistant", "content": f"{FENCE}{language}\n"},
     ]
+
+
+def begun(setup: Setup, turns: list[dict[str, str]], params: SamplingParams) -> Generate:
+    """A question whose answer is begun; where nobody goes on with that, the whole answer is asked.
+
+    What ends a program may stand in the words before it, so that nothing is cut there then.
+    """
+    if setup.continues_answers:
+        return Generate(prompt=turns, params=params)
+    return Generate(prompt=turns[:-1], params=replace(params, stop=()))
+
+
+def code_of(text: str) -> str:
+    """What stands in the first fence of an answer; the answer, where there is none."""
+    found = re.search(r"```[\w+#-]*\n(.*?)(?:\n```|\Z)", text, re.DOTALL)
+    return found[1] if found else text
 
 
 def graded(verdict: Verdict, **metrics: float) -> Grade:

@@ -1,6 +1,7 @@
 """Running a benchmark: every sample asked, graded, written down."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from tongwen.evals.journal import Journal
 from tongwen.evals.record import Record, record_of
 from tongwen.evals.sample import Sample
 from tongwen.evals.task import Task
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ async def examine(
         concurrency: Samples in the model's hands at once.
         tell: Called after each sample.
     """
-    places = asyncio.Semaphore(concurrency)
+    places = Places(concurrency)
     records = dict(journal.records)
     for sample in samples:
         if sample.id in records:
@@ -99,12 +102,31 @@ async def examine(
     return [records[sample.id] for sample in samples]
 
 
-async def _record(task: Task, client: Client, sample: Sample, places: asyncio.Semaphore) -> Record:
+class Places:
+    """How many samples are in the model's hands at once, and how many in the judges'.
+
+    Args:
+        number: Of each.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.asking = asyncio.Semaphore(number)
+        self.judging = asyncio.Semaphore(number)
+
+
+async def _record(task: Task, client: Client, sample: Sample, places: Places) -> Record:
     try:
-        async with places:
+        async with places.asking:
             asked = await ask(client, task.question(sample))
-        grades = [await task.grade(sample, answer) for answer in asked.answers]
+        async with places.judging:
+            grades = [await task.grade(sample, answer) for answer in asked.answers]
+        record = record_of(sample, asked, grades)
+        record.to_line()  # what cannot be written down is a failure of this sample alone
     except TongwenError as error:
         said = error.message if error.hint is None else f"{error.message} ({error.hint})"
         return Record(id=sample.id, group=sample.group, failed=said)
-    return record_of(sample, asked, grades)
+    except Exception as error:
+        # Models write what nobody thought of: a fault of ours costs one sample, and is counted.
+        log.exception("a fault of Tongwen's at sample `%s`", sample.id)
+        return Record(id=sample.id, group=sample.group, failed=f"a fault of ours: {error!r}")
+    return record

@@ -37,7 +37,12 @@ def fetch_file(repo: str, path: str) -> Path | None:
     """
     try:
         import httpx2
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import (
+            get_hf_file_metadata,
+            hf_hub_download,
+            hf_hub_url,
+            try_to_load_from_cache,
+        )
         from huggingface_hub.errors import (
             EntryNotFoundError,
             HfHubHTTPError,
@@ -45,6 +50,9 @@ def fetch_file(repo: str, path: str) -> Path | None:
         )
     except ImportError as error:
         raise DependencyError(f"the hub's library is not there: {error}") from error
+    here = try_to_load_from_cache(repo, path, repo_type="dataset")
+    if isinstance(here, str):
+        return Path(here)
     try:
         url = hf_hub_url(repo, path, repo_type="dataset")
         size = get_hf_file_metadata(url, timeout=_PATIENCE_S).size

@@ -38,7 +38,10 @@ def mean(graded: Sequence[Graded]) -> Figure:
 
 
 def macro(graded: Sequence[Graded]) -> Figure:
-    """The mean over groups of the mean within each: every subject counts the same."""
+    """The mean over groups of the mean within each: every subject counts the same.
+
+    A group of a single sample says nothing of its spread and adds none to the error.
+    """
     groups = by_group(graded)
     errors = [standard_error([one.score for one in group]) for group in groups.values()]
     known = [error for error in errors if error is not None]
@@ -46,7 +49,7 @@ def macro(graded: Sequence[Graded]) -> Figure:
     means = {name: fmean(one.score for one in group) for name, group in groups.items()}
     return Figure(
         score=fmean(means.values()),
-        stderr=sqrt(squares) / len(known) if known else None,
+        stderr=sqrt(squares) / len(groups) if known else None,
         metrics={
             "micro": fmean(each.score for each in graded),
             **mean_metrics(graded),
@@ -87,7 +90,8 @@ def of_several(graded: Sequence[Graded]) -> dict[str, float]:
     found = {}
     for k in sorted({k for k in (1, 2, 4, 5, 8, 10, 16, 32, 64, 100, n) if k <= n}):
         found[f"pass@{k}"] = fmean(pass_at(k, each) for each in graded)
-    found[f"maj@{n}"] = fmean(majority(each) for each in graded)
+    if any(grade.parsed is not None for each in graded for grade in each.grades):
+        found[f"maj@{n}"] = fmean(majority(each) for each in graded)
     return found
 
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tongwen.engine.llm import LLM
-from tongwen.errors import DependencyError, RequestError, SourceError
+from tongwen.errors import SandboxError, TongwenError
 from tongwen.evals.cards import Measured, card
 from tongwen.evals.catalogue import TASKS, task_named
 from tongwen.evals.examine import Tell
 from tongwen.evals.suites import Suite
 from tongwen.evals.table import Table
 from tongwen.evals.target import Target, opened
-from tongwen.evals.trial import Bench, EvalConfig, Result, run_task
+from tongwen.evals.trial import Bench, EvalConfig, Result, make_task, run_task
 from tongwen.judge.sandbox import Sandbox
 
 Done = TypeVar("Done")
+Show = Callable[[Result], None]
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     *,
     judge: Target | None = None,
     tell: Tell = lambda _: None,
+    show: Show = lambda _: None,
 ) -> list[Result]:
     """Measure a model: benchmarks one after the other; also within a running event loop.
 
@@ -38,6 +40,7 @@ def run(
         config: How they are run.
         judge: Who gives the verdicts, where a benchmark wants a judge.
         tell: Called after each sample.
+        show: Called after each benchmark.
 
     Raises:
         TongwenError: The model, a benchmark or its data is not there.
@@ -46,7 +49,7 @@ def run(
     model = target if isinstance(target, Target) else Target(model=target)
     for name in names:
         task_named(name)  # a wrong name is said before a model is loaded
-    return finished(lambda: _run(names, model, judge, config, tell))
+    return finished(lambda: _run(names, model, judge, config, tell=tell, show=show))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +96,12 @@ def run_suite(
     async def each() -> SuiteResult:
         results: list[Result] = []
         missing: dict[str, str] = {}
-        async with bench_for(names, model, judge) as bench:
+        async with bench_for(names, model, judge, may_lack_sandbox=True) as bench:
             for part in suite.parts:
                 asked = replace(config, preset=part.preset, shots=part.shots)
                 try:
                     results.append(await run_task(part.task, bench, asked, tell))
-                except (RequestError, SourceError, DependencyError) as error:
+                except TongwenError as error:
                     missing[part.task] = error.message
             name = bench.subject.name
         return SuiteResult(suite=suite, name=name, results=results, missing=missing)
@@ -107,15 +110,31 @@ def run_suite(
 
 
 async def _run(
-    names: Sequence[str], target: Target, judge: Target | None, config: EvalConfig, tell: Tell
+    names: Sequence[str],
+    target: Target,
+    judge: Target | None,
+    config: EvalConfig,
+    *,
+    tell: Tell,
+    show: Show,
 ) -> list[Result]:
+    results = []
     async with bench_for(names, target, judge) as bench:
-        return [await run_task(name, bench, config, tell) for name in names]
+        for name in names:
+            make_task(name, bench, config).samples()  # what lacks data is said before hours pass
+        for name in names:
+            results.append(await run_task(name, bench, config, tell))
+            show(results[-1])
+    return results
 
 
 @contextlib.asynccontextmanager
 async def bench_for(
-    names: Sequence[str], target: Target, judge: Target | None
+    names: Sequence[str],
+    target: Target,
+    judge: Target | None,
+    *,
+    may_lack_sandbox: bool = False,
 ) -> AsyncGenerator[Bench, None]:
     """What benchmarks are run with; the model's and the judge's memory is let go at the end.
 
@@ -125,7 +144,10 @@ async def bench_for(
     needs = {need for name in names for need in task_named(name).about.needs}
     async with contextlib.AsyncExitStack() as stack:
         # Programs may not be run here: say so before minutes are spent.
-        sandbox = stack.enter_context(Sandbox()) if "sandbox" in needs else None
+        sandbox = None
+        if "sandbox" in needs:
+            with contextlib.suppress(*([SandboxError] if may_lack_sandbox else [])):
+                sandbox = stack.enter_context(Sandbox())
         client, subject = await stack.enter_async_context(opened(target))
         verdicts = None
         if judge is not None:

@@ -44,6 +44,14 @@ class Record:
         }
         return {name: value for name, value in said.items() if value not in (None, "", [])}
 
+    def to_line(self) -> str:
+        """That line.
+
+        Raises:
+            ValueError: It holds a number that JSON has no word for.
+        """
+        return line_of(self.to_json())
+
 
 def record_of(sample: Sample, asked: Asked, grades: Sequence[Grade]) -> Record:
     """The record of a sample that was graded."""
@@ -69,7 +77,7 @@ def record_from(said: Mapping[str, Any]) -> Record:
         prompt=said.get("prompt"),
         prompt_digest=said.get("prompt_sha256"),
         answers=tuple(answer_from(each) for each in said.get("answers", ())),
-        grades=tuple(_grade_from(each) for each in said.get("grades", ())),
+        grades=_grades_from(said),
         failed=_text(said.get("failed")),
     )
 
@@ -79,8 +87,12 @@ def _text(value: object) -> str | None:
 
 
 def line_of(said: Mapping[str, Any]) -> str:
-    """An object as one line; the same object is always the same line."""
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+    """An object as one line of UTF-8; the same object is always the same line.
+
+    A half of a surrogate pair, which a completion may end with, is written as JSON's escape.
+    """
+    line = json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return line.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
 def said_in(text: str) -> Any:  # noqa: ANN401 - JSON
@@ -104,6 +116,13 @@ def _grade_json(grade: Grade) -> dict[str, Any]:
         "notes": dict(grade.notes),
     }
     return {name: value for name, value in said.items() if value not in (None, {})}
+
+
+def _grades_from(said: Mapping[str, Any]) -> tuple[Grade, ...]:
+    grades = tuple(_grade_from(each) for each in said.get("grades", ()))
+    if said.get("failed") is None and (not grades or len(grades) != len(said.get("answers", ()))):
+        raise ValueError(f"sample `{said['id']}` has {len(grades)} grades")
+    return grades
 
 
 def _grade_from(said: Mapping[str, Any]) -> Grade:

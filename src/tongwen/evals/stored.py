@@ -6,10 +6,11 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tongwen.errors import RequestError
+from tongwen.errors import RequestError, TongwenError
 from tongwen.evals.catalogue import task_named
 from tongwen.evals.examine import Progress, Tell
 from tongwen.evals.fetch import from_hub
@@ -17,7 +18,7 @@ from tongwen.evals.question import Answer, Generate
 from tongwen.evals.receipt import file_digest
 from tongwen.evals.record import Record
 from tongwen.evals.sample import Sample
-from tongwen.evals.subject import Subject
+from tongwen.evals.subject import STORED, Subject
 from tongwen.evals.task import Setup, Task
 from tongwen.evals.trial import EvalConfig, Result, figure_of, issue, settings_of
 from tongwen.judge.benchmarks import Benchmarks
@@ -54,15 +55,20 @@ async def grade_stored(name: str, completions: Path, config: EvalConfig, tell: T
         samples = _named(task.samples(), texts, completions, config)
         progress = Progress(name, len(samples))
 
+        places = asyncio.Semaphore(config.concurrency)
+
         async def one(sample: Sample) -> Record:
-            record = await _graded(task, sample, texts[sample.id])
+            async with places:
+                record = await _graded(task, sample, texts[sample.id])
             progress.note(record)
             tell(progress)
             return record
 
         records = list(await asyncio.gather(*(one(sample) for sample in samples)))
     return issue(
-        settings=settings_of(name, task, config),
+        settings=replace(
+            settings_of(name, task, config), limit=None, n=max(map(len, texts.values()))
+        ),
         subject=_subject(completions),
         figure=figure_of(task, samples, records),
         records=records,
@@ -76,7 +82,10 @@ async def _graded(task: Task, sample: Sample, texts: list[str]) -> Record:
     if not isinstance(task.question(sample), Generate):
         raise RequestError(f"`{task.about.title}` weighs options: it has no completions")
     answers = tuple(Answer(turns=(text,)) for text in texts)
-    grades = [await task.grade(sample, answer) for answer in answers]
+    try:
+        grades = [await task.grade(sample, answer) for answer in answers]
+    except TongwenError as error:
+        return Record(id=sample.id, group=sample.group, answers=answers, failed=error.message)
     return Record(id=sample.id, group=sample.group, answers=answers, grades=tuple(grades))
 
 
@@ -133,7 +142,7 @@ def _completion(path: Path, number: int, line: str) -> tuple[str, str]:
 def _subject(path: Path) -> Subject:
     return Subject(
         name=path.stem,
-        where="stored completions",
+        where=STORED,
         weights=file_digest(path),
         tokenizer=None,
         template=None,

@@ -8,6 +8,9 @@ from tongwen.client.endpoint import Described
 from tongwen.engine.llm import LLM
 from tongwen.errors import TokenizerError
 
+STORED = "stored completions"
+"""Where nobody was asked: the completions were in a file."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
@@ -31,6 +34,9 @@ class Subject:
 
     is_chat: bool
     """Whether it was asked as a model that takes turns."""
+
+    continues_answers: bool = True
+    """Whether a conversation that ends with the assistant is gone on with, not answered."""
 
     adapter: str | None = None
     """Digest of a LoRA adapter."""
@@ -67,6 +73,7 @@ def subject_there(model: Described, endpoint: str, *, is_chat: bool) -> Subject:
         template=None,
         numerics=model.numerics,
         is_chat=is_chat,
+        continues_answers=model.speaks_ids,
     )
 
 

@@ -75,6 +75,7 @@ async def _there(target: Target) -> tuple[Client, Subject]:
         api_key=target.api_key,
         wants_token_ids=found.speaks_ids,
         takes_starts=found.is_tongwen,
+        is_foreign=not found.speaks_ids,
     )
     is_chat = _trained_for_turns(found) if target.is_chat is None else target.is_chat
     return client, subject_there(found, client.endpoint, is_chat=is_chat)

@@ -77,6 +77,9 @@ class Setup:
     is_chat: bool
     """Whether the model takes turns; the other kind continues texts."""
 
+    continues_answers: bool = True
+    """Whether the model goes on with a conversation that ends with the assistant."""
+
     shots: int | None = None
     """Solved rows before each; `None`: as the preset says."""
 

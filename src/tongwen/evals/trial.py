@@ -173,6 +173,7 @@ def make_task(name: str, bench: Bench, config: EvalConfig) -> Task:
             data=Benchmarks(config.data, from_hub(kind.about.hub)),
             preset=config.preset or next(iter(kind.about.presets)),
             is_chat=bench.subject.is_chat,
+            continues_answers=bench.subject.continues_answers,
             shots=config.shots,
             n=config.n,
             temperature=config.temperature,

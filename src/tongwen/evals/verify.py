@@ -27,10 +27,12 @@ from tongwen.evals.differences import (
     remarks,
     unequal,
 )
+from tongwen.evals.fetch import from_hub
 from tongwen.evals.measure import bench_for, finished
 from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
 from tongwen.evals.sample import Sample
+from tongwen.evals.subject import STORED
 from tongwen.evals.target import Target
 from tongwen.evals.task import Setup, Task
 from tongwen.evals.trial import Bench, chosen, figure_of
@@ -185,7 +187,7 @@ def _samples(
     try:
         task = task_named(settings.task)(
             Setup(
-                data=Benchmarks(again.data),
+                data=Benchmarks(again.data, from_hub(task_named(settings.task).about.hub)),
                 preset=settings.preset,
                 is_chat=run.receipt.subject.is_chat,
                 shots=settings.shots,
@@ -197,6 +199,9 @@ def _samples(
             )
         )
         samples = chosen(task.samples(), settings.limit, settings.seed)
+        if run.receipt.subject.where == STORED:  # a file may complete some of them
+            there = {record.id for record in run.records}
+            samples = [sample for sample in samples if sample.id in there]
     except TongwenError as error:
         return None, [], [Difference(what="benchmark", receipt=settings.task, now=error.message)]
     found = unequal("data ", run.receipt.data, task.setup.data.digests)

@@ -64,7 +64,7 @@ class Benchmarks:
                 hint=hint or "give the directory that holds it with --data DIR",
             )
         data = path.read_bytes()
-        self.digests[self._place(path)] = hashlib.sha256(data).hexdigest()
+        self.digests[self._place(path, names)] = hashlib.sha256(data).hexdigest()
         try:
             return _rows(path, data)
         except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
@@ -89,10 +89,12 @@ class Benchmarks:
         places = (self.root / f"{name}{ending}" for ending in _ENDINGS)
         return next((place for place in places if place.is_file()), None)
 
-    def _place(self, path: Path) -> str:
+    def _place(self, path: Path, names: Sequence[str]) -> str:
+        """Below the directory; of what was fetched, where it would lie there."""
         if self.root is not None and path.is_relative_to(self.root):
             return path.relative_to(self.root).as_posix()
-        return path.name
+        fetched = next(name for name in names if self._fetched(name) == path)
+        return fetched + "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
 
 
 def _rows(path: Path, data: bytes) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 
 _MOST_CHARS = 64 << 10
+_MOST_TRIED_CHARS = 1 << 20
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -40,8 +41,12 @@ def sanitize(text: str, entry_point: str | None = None) -> str:
 
 
 def longest_python(text: str) -> str:
-    """The first of the longest runs of whole lines that parse; blank lines do not count."""
-    lines = text.splitlines()
+    """The first of the longest runs of whole lines that parse; blank lines do not count.
+
+    Runs are tried as long as they come to a million characters: texts of which no part is Python
+    would be tried for minutes.
+    """
+    lines, left = text.splitlines(), _MOST_TRIED_CHARS
     filled = [0]
     for line in lines:
         filled.append(filled[-1] + bool(line.strip()))
@@ -50,7 +55,10 @@ def longest_python(text: str) -> str:
         for end in range(len(lines), start, -1):
             if filled[end] - filled[start] <= best:
                 break
-            if _is_python(run := "\n".join(lines[start:end])):
+            run = "\n".join(lines[start:end])
+            if (left := left - len(run)) < 0:
+                return found
+            if _is_python(run):
                 best, found = filled[end] - filled[start], run
                 break
     return found

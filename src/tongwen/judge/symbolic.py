@@ -33,7 +33,7 @@ class Symbolic:
         max_bytes: Address space of the child.
     """
 
-    def __init__(self, *, time_limit_s: float = 5.0, max_bytes: int = 2 << 30) -> None:
+    def __init__(self, *, time_limit_s: float = 20.0, max_bytes: int = 2 << 30) -> None:
         self.num_undecided = 0
         self._time_limit_s, self._max_bytes = time_limit_s, max_bytes
         self._child: subprocess.Popen[bytes] | None = None

@@ -119,3 +119,36 @@ def test_a_language_without_its_programs_is_left_out_by_name(shared: Path) -> No
     assert there | absent == {"py", "cpp", "java", "php", "ts", "cs", "sh", "js"}
     assert there.isdisjoint(absent)
     assert "py" in there
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_no_answer_is_gone_on_with_a_whole_one_is_asked(
+    kind: type[Task], shared: Path
+) -> None:
+    task = task_of(kind, shared / "data", continues_answers=False)
+    question = task.question(task.samples()[0])
+    assert isinstance(question, Generate)
+    assert not isinstance(question.prompt, str)
+    assert question.prompt[-1]["role"] == "user"
+    assert question.params.stop_strings == ()
+
+
+def test_a_program_in_a_fence_among_words_is_judged(shared: Path, sandbox: Sandbox) -> None:
+    task = task_of(HumanEval, shared / "data", sandbox=sandbox, continues_answers=False)
+    sample = task.samples()[0]
+    whole = sample.row["prompt"] + sample.row["canonical_solution"]
+    for text in (f"Here it is:\n```python\n{whole}\n```\nIt loops.", f"```\n{whole}"):
+        assert graded(task, sample, text).score == 1
+
+
+def test_a_function_written_anew_finds_the_prompts_helpers_where_the_preset_keeps_them(
+    shared: Path, sandbox: Sandbox
+) -> None:
+    task = task_of(HumanEval, shared / "data", sandbox=sandbox, preset="harness", is_chat=False)
+    sample = task.samples()[38]
+    row = sample.row
+    head = (
+        row["prompt"].rpartition("def decode_cyclic")[1]
+        + row["prompt"].rpartition("def decode_cyclic")[2]
+    )
+    assert graded(task, sample, head + row["canonical_solution"]).score == 1

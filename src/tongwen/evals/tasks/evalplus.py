@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from tongwen.evals.code import CODER_STOPS, coder_turns, fenced_turns
+from tongwen.evals.code import CODER_STOPS, begun, code_of, coder_turns, fenced_turns
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.task import About, Preset, Task
@@ -47,7 +47,9 @@ class HumanEvalPlus(HumanEval):
         row = sample.row["evalplus"]
         row = {"reference": row.get("canonical_solution"), **row}
         reference = await evalplus.humaneval_reference(row, sample.row, self.sandbox)
-        found = await evalplus.judge_humaneval(sample.row, answer.text, reference, self.sandbox)
+        found = await evalplus.judge_humaneval(
+            sample.row, code_of(answer.text), reference, self.sandbox
+        )
         return _graded(found, reference.num_dropped)
 
 
@@ -90,15 +92,15 @@ class MbppPlus(Task):
         params = self.setup.sampling(768, CODER_STOPS)
         if self.setup.preset == "qwen2.5-coder":
             asked = "Can you complete the following Python function?"
-            return Generate(prompt=coder_turns(asked, prompt), params=params)
+            return begun(self.setup, coder_turns(asked, prompt), params)
         wish = "Write the Python function that this docstring asks for."
         asked = f"{wish}\n```python\n{prompt.strip()}\n```"
-        return Generate(prompt=fenced_turns(asked), params=params)
+        return begun(self.setup, fenced_turns(asked), params)
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Hold its values to those of the reference."""
         reference = await evalplus.mbpp_reference(sample.row, self.sandbox)
-        source = sanitize(answer.text, sample.row["entry_point"])
+        source = sanitize(code_of(answer.text), sample.row["entry_point"])
         found = await evalplus.judge(source, reference, self.sandbox)
         return _graded(found, reference.num_dropped)
 

@@ -1,6 +1,14 @@
 """HumanEval: functions from their docstrings (Chen et al., 2021, arXiv 2107.03374)."""
 
-from tongwen.evals.code import BASE_STOPS, CODER_STOPS, coder_turns, fenced_turns, graded
+from tongwen.evals.code import (
+    BASE_STOPS,
+    CODER_STOPS,
+    begun,
+    code_of,
+    coder_turns,
+    fenced_turns,
+    graded,
+)
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.task import About, Preset, Task
@@ -44,6 +52,12 @@ class HumanEval(Task):
         },
     )
 
+    @property
+    def form(self) -> humaneval.Form:
+        """Where a completion stands in the program."""
+        forms: dict[str, humaneval.Form] = {"qwen2.5-coder": "imports", "harness": "continued"}
+        return forms.get(self.setup.preset, "helpers")
+
     def samples(self) -> list[Sample]:
         """Functions in the order of the file."""
         rows = self.setup.data.rows(*self.about.files[0], hint=self.about.obtain)
@@ -60,11 +74,12 @@ class HumanEval(Task):
         params = self.setup.sampling(768, CODER_STOPS)
         if self.setup.preset == "qwen2.5-coder":
             asked = "Can you complete the following Python function?"
-            return Generate(prompt=coder_turns(asked, prompt), params=params)
+            return begun(self.setup, coder_turns(asked, prompt), params)
         wish = "Write this Python function in full, with the imports it needs."
         fence = f"```python\n{prompt.strip()}\n```"
-        return Generate(prompt=fenced_turns(f"{wish}\n{fence}"), params=params)
+        return begun(self.setup, fenced_turns(f"{wish}\n{fence}"), params)
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Run its tests."""
-        return graded(await humaneval.judge(sample.row, answer.text, self.sandbox))
+        text = code_of(answer.text) if self.asks_in_turns else answer.text
+        return graded(await humaneval.judge(sample.row, text, self.sandbox, self.form))

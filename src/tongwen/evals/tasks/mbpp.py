@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tongwen.evals.code import CODER_STOPS, coder_turns, fenced_turns, graded
+from tongwen.evals.code import CODER_STOPS, begun, code_of, coder_turns, fenced_turns, graded
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.task import About, Preset, Task
@@ -65,14 +65,15 @@ class Mbpp(Task):
         if self.setup.preset == "qwen2.5-coder":
             code = f'"""\n{sample.row["text"]}\n{sample.row["test_list"][0]}\n"""'
             asked = "Can you complete the following Python function?"
-            return Generate(prompt=coder_turns(asked, code), params=params)
+            return begun(self.setup, coder_turns(asked, code), params)
         tests = "\n".join(sample.row["test_list"])
         asked = f"{sample.row['text']}\nThe function has to pass:\n```python\n{tests}\n```"
-        return Generate(prompt=fenced_turns(asked), params=params)
+        return begun(self.setup, fenced_turns(asked), params)
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Run its asserts."""
-        return graded(await mbpp.judge(sample.row, answer.text, self.sandbox))
+        text = code_of(answer.text) if self.asks_in_turns else answer.text
+        return graded(await mbpp.judge(sample.row, text, self.sandbox))
 
 
 def _task(row: Mapping[str, Any]) -> str:

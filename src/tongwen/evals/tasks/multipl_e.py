@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tongwen.errors import DependencyError
-from tongwen.evals.code import fenced_turns, graded
+from tongwen.evals.code import begun, code_of, fenced_turns, graded
 from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Graded, Sample
@@ -79,11 +79,15 @@ class MultiPlE(Task):
         wish = "Complete this function; go on behind its last line."
         turns = fenced_turns(f"{wish}\n```{fence}\n{prompt.rstrip()}\n```", fence)
         turns[-1]["content"] += prompt
-        return Generate(prompt=turns, params=self.setup.sampling(768, (*stops, "\n```")))
+        return begun(self.setup, turns, self.setup.sampling(768, (*stops, "\n```")))
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Compile it and run its tests."""
-        return graded(await multipl_e.judge(sample.row, answer.text, sample.group, self.sandbox))
+        text = code_of(answer.text)
+        head = sample.row["prompt"].rstrip().rpartition("\n")[2]
+        if not self.setup.continues_answers and head in text:
+            text = text.partition(head)[2]  # the whole function was written anew
+        return graded(await multipl_e.judge(sample.row, text, sample.group, self.sandbox))
 
     def figure(self, graded: Sequence[Graded]) -> Figure:
         """The mean over languages."""

@@ -10,6 +10,8 @@ _PUBLIC = {
     "Completion": "tongwen.engine.request",
     "SamplingParams": "tongwen.engine.params",
 }
+_WORKSHOPS = ("evals",)
+"""Rooms whose `run` does what a verb of the command line does: `tongwen.evals.run(...)`."""
 
 __all__ = ["LLM", "Completion", "SamplingParams", "__version__"]
 
@@ -18,4 +20,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute
     """Import a public name when it is first used, so that `import tongwen` stays light."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name in _WORKSHOPS:
+        return import_module(f"tongwen.{name}")
     raise AttributeError(f"module `tongwen` has no attribute `{name}`")

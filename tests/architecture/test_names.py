@@ -15,6 +15,9 @@ from tongwen.cli.main import VERBS
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
+WORKSHOPS = ("evals",)
+"""Rooms whose `run` is public: `tongwen.evals.run(...)`."""
+
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -62,10 +65,22 @@ def test_every_public_thing_says_what_it_is() -> None:
 def test_a_room_holds_its_rooms_description_and_nothing_else() -> None:
     rooms = [path for path in SOURCES if path.name == "__init__.py"]
     rooms.remove(ROOT / "src" / "tongwen" / "__init__.py")
+    for name in WORKSHOPS:
+        rooms.remove(ROOT / "src" / "tongwen" / name / "__init__.py")
     assert rooms
     for room in rooms:
         (docstring,) = ast.parse(room.read_text(encoding="utf-8")).body
         assert isinstance(docstring, ast.Expr), room
+
+
+@pytest.mark.parametrize("name", WORKSHOPS)
+def test_a_workshop_offers_what_its_verb_calls_and_imports_it_when_it_is_asked_for(
+    name: str,
+) -> None:
+    assert callable(getattr(tongwen, name).run)
+    code = f"import sys, tongwen; tongwen.{name}; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
 
 
 def test_every_error_is_of_the_one_tree_and_a_standard_one_too() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 from tests.client.standin import DROPPED, answered, piece, standing_in, streamed, text
 
+from tongwen.client.address import base_of
 from tongwen.client.client import Part, Prompt
-from tongwen.client.http import HttpClient, Retries, base_of
+from tongwen.client.http import HttpClient, Retries
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import (
     BusyError,
@@ -389,3 +390,67 @@ def test_an_assistants_last_turn_is_gone_on_with() -> None:
     assert end.bodies[0]["continue_final_message"] is True
     assert end.bodies[0]["add_generation_prompt"] is False
     assert "continue_final_message" not in end.bodies[1]
+
+
+# ---- endpoints that know OpenAI's words alone
+
+
+def test_to_a_foreign_endpoint_neutral_values_are_left_unsaid_and_four_stops_are_said() -> None:
+    stops = [f"stop {number}" for number in range(7)]
+    params = SamplingParams(
+        temperature=0, top_p=1.0, top_k=0, repetition_penalty=1.0, max_tokens=8, stop=stops
+    )
+    with standing_in(GOOD) as end:
+        asked(client_of(end.url, is_foreign=True), params=params)
+        asked(client_of(end.url), params=params)
+    foreign, own = end.bodies
+    assert "top_k" not in foreign
+    assert "repetition_penalty" not in foreign
+    assert foreign["temperature"] == 0
+    assert foreign["stop"] == stops[:4]
+    assert (own["top_k"], own["repetition_penalty"], own["stop"]) == (0, 1.0, stops)
+
+
+def test_stop_strings_that_a_foreign_endpoint_was_not_told_end_a_completion_too() -> None:
+    params = SamplingParams(temperature=0, max_tokens=8, stop=["a", "b", "c", "d", "#"])
+    with standing_in(answered(200, text("yes # no", finish_reason="length"))) as end:
+        assert asked(client_of(end.url, is_foreign=True), params=params) == "yes "
+
+
+@pytest.mark.parametrize("reason", ["error", "content_filter", "abort"])
+def test_what_an_endpoint_did_not_finish_is_no_answer(reason: str) -> None:
+    unfinished = answered(200, text("", finish_reason=reason))
+    with standing_in(unfinished) as end, pytest.raises(SourceError):
+        asked(client_of(end.url))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(404, {"detail": "Not Found"}),
+        answered(405, {"detail": "Method Not Allowed"}),
+        answered(200, HTML, "text/html"),
+        answered(200, {"tokens": []}),
+        answered(200, {"tokens": "none"}),
+    ],
+)
+def test_who_tells_no_token_ids_is_not_asked_for_them_again(answer: bytes) -> None:
+    with standing_in(answer) as end:
+        client = client_of(end.url)
+
+        async def run() -> None:
+            for _ in range(3):
+                with pytest.raises(ModelNotFoundError, match="tells no token ids"):
+                    await client.encode("hi")
+            await client.close()
+
+        asyncio.run(run())
+        assert len(end.bodies) == 1
+
+
+def test_token_ids_come_from_beside_the_openai_paths() -> None:
+    with standing_in(answered(200, {"tokens": [1, 2]})) as end:
+        client = client_of(end.url)
+        assert asyncio.run(client.encode("hi")) == [1, 2]
+        assert end.heads[0].startswith("POST /tokenize ")
+        assert end.bodies[0] == {"model": "m", "prompt": "hi"}

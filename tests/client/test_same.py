@@ -193,9 +193,13 @@ def test_what_a_closed_client_was_answering_fails_and_is_not_handed_out_cut(tiny
         stream = client.stream("user", params)
         await anext(stream)
         await client.close()
-        with pytest.raises(RequestError, match="the client was closed after"):
+        with pytest.raises(
+            RequestError, match=r"the client was closed after|the engine is closing"
+        ):
             await asked
-        with pytest.raises(RequestError, match="the client was closed after"):
+        with pytest.raises(
+            RequestError, match=r"the client was closed after|the engine is closing"
+        ):
             async for _ in stream:
                 pass
         with pytest.raises(RequestError, match="the engine is closed"):

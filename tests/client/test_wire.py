@@ -39,6 +39,7 @@ VALUES: dict[str, object] = {
     "ignore_eos": True,
     "logprobs": 0,
     "prompt_logprobs": 0,
+    "prompt_logprobs_from": 3,
     "echo": True,
     "n": 2,
     "best_of": 2,

@@ -1,12 +1,14 @@
 """Many coroutines, one engine thread: the same tokens, and nobody hangs whoever leaves."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tongwen.engine.async_engine import AsyncEngine
 from tongwen.engine.completion import Completion
+from tongwen.engine.constraint import JsonSchema
 from tongwen.engine.engine import Engine
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import RequestError
@@ -111,3 +113,36 @@ def test_a_closed_engine_says_so_and_its_callers_are_told(
     assert done.finish_reason in ("abort", "length")
     with pytest.raises(RequestError, match="closed"):
         asyncio.run(asyncio.wait_for(made.complete(PROMPTS[0], LONG), PATIENCE_S))
+
+
+def test_nobody_waits_while_a_grammar_is_compiled(engine: AsyncEngine) -> None:
+    """One that takes a second, and whose end is that it is too large: the engine goes on."""
+    text = {"type": "string"}
+    tables = [{f"{n}-{m}": text for m in range(40)} for n in range(40)]
+    parts = [{"type": "object", "properties": table} for table in tables]
+    slow = SamplingParams(temperature=0, max_tokens=1, constraint=JsonSchema({"allOf": parts}))
+
+    async def compile_and_look() -> tuple[float, float]:
+        asked = asyncio.ensure_future(engine.complete(PROMPTS[0], slow))
+        began, longest = time.perf_counter(), 0.0
+        while not asked.done():
+            before = time.perf_counter()
+            await engine.ask(lambda: None)
+            longest = max(longest, time.perf_counter() - before)
+        with pytest.raises(RequestError, match="items"):
+            await asked
+        return longest, time.perf_counter() - began
+
+    longest, whole = asyncio.run(asyncio.wait_for(compile_and_look(), PATIENCE_S))
+    assert longest < whole / 2
+
+
+def test_a_grammar_that_cannot_be_kept_is_refused_and_others_go_on(engine: AsyncEngine) -> None:
+    async def both() -> list[Completion]:
+        wrong = SamplingParams(constraint=JsonSchema({"type": "nonsense"}))
+        with pytest.raises(RequestError, match="nonsense"):
+            await engine.complete(PROMPTS[0], wrong)
+        return await engine.complete(PROMPTS[0], LONG)
+
+    (done,) = asyncio.run(asyncio.wait_for(both(), PATIENCE_S))
+    assert len(done.token_ids) == 40

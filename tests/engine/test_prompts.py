@@ -1,6 +1,7 @@
 """What is made of a prompt itself: its log-probabilities and its vector."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -245,3 +246,28 @@ def test_an_error_while_a_prompt_is_looked_at_is_that_requests_alone(
     assert len(other.token_ids) == 4
     with pytest.raises(EngineError, match="no room for logits"):
         looked.completion()
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("start", [0, 1, 2, 9, 17, 22, 23, 99])
+def test_log_probabilities_from_a_place_on_are_those_of_the_whole(
+    models: Models, make_engine: Make, run_all: Run, chunk: int, start: int
+) -> None:
+    look = SamplingParams(max_tokens=0, prompt_logprobs=2)
+    (whole,) = run_all(chunked(make_engine, models["dense"], chunk), [PROMPT], [look])
+    engine = chunked(make_engine, models["dense"], chunk)
+    some = replace(look, prompt_logprobs_from=start)
+    for _ in range(2):  # the second time from the prefix cache
+        (done,) = run_all(engine, [PROMPT], [some])
+        assert whole.prompt_logprobs is not None
+        assert whole.prompt_top_logprobs is not None
+        first = min(max(start, 1), len(PROMPT))
+        missing = [None] * first
+        expected = missing + whole.prompt_logprobs[first:]
+        assert done.prompt_logprobs == pytest.approx(expected, abs=CLOSE)
+        assert done.prompt_top_logprobs is not None
+        assert done.prompt_top_logprobs[:first] == missing
+        tops = [set(top or ()) for top in done.prompt_top_logprobs]
+        assert tops[first:] == [set(top or ()) for top in whole.prompt_top_logprobs[first:]]
+    size = engine.scheduler.pool.block_size
+    assert done.num_cached_tokens == max(min(start, len(PROMPT)) - 1, 0) // size * size

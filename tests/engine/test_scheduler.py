@@ -3,15 +3,15 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.engine.wishes import Wish, scheduler_of, step, wish
+from hypothesis.stateful import initialize, rule
+from tests.engine.wishes import Crowd, Wish, scheduler_of, step, wish
 
 from tongwen.engine.blocks import BlockPool
 from tongwen.engine.scheduler import Scheduler, SchedulerConfig
 from tongwen.errors import BusyError, ConfigError
 
 
-class Traffic(RuleBasedStateMachine):
+class Traffic(Crowd):
     """Requests arrive, are aborted and finish; every one must."""
 
     @initialize(
@@ -23,36 +23,16 @@ class Traffic(RuleBasedStateMachine):
     def begin(self, num_blocks: int, block_size: int, max_requests: int, more: int) -> None:
         config = SchedulerConfig(max_requests=max_requests, max_batch_tokens=max_requests + more)
         self.scheduler = Scheduler(config, BlockPool(num_blocks, block_size))
-        self.alive: list[Wish] = []
 
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
         most = self.scheduler.pool.num_tokens  # the engine admits nothing longer
         prompt = data.draw(st.integers(1, most - 1))
-        new = wish(prompt, data.draw(st.integers(1, most - prompt)))
-        self.alive.append(new)
-        self.scheduler.add(new)
-
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def abort(self, data: st.DataObject) -> None:
-        one = self.alive.pop(data.draw(st.integers(0, len(self.alive) - 1)))
-        self.scheduler.remove(one)
-        self.scheduler.remove(one)  # twice does no harm
-        assert not one.block_table
+        self.join(wish(prompt, data.draw(st.integers(1, most - prompt))))
 
     @rule()
     def step(self) -> None:
-        chunks = step(self.scheduler, is_ordered=True)
-        assert bool(chunks) == bool(self.alive), "a step does something while there is anything"
-        self.alive = [one for one in self.alive if not one.is_finished]
-
-    @invariant()
-    def everyone_alive_is_known(self) -> None:
-        self.scheduler.check()
-        known = {id(r) for r in (*self.scheduler.waiting, *self.scheduler.running)}
-        assert known == {id(one) for one in self.alive}
-        assert self.scheduler.num_requests == len(self.alive)
+        self.move(is_ordered=True)
 
     def teardown(self) -> None:
         finish(self.scheduler)

@@ -7,13 +7,13 @@ from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.engine.wishes import Memory, Wish, scheduler_of, step
+from hypothesis.stateful import initialize, precondition, rule
+from tests.engine.wishes import Crowd, Memory, Wish, scheduler_of, step
 
 bits = st.integers(0, 1)
 
 
-class Everything(RuleBasedStateMachine):
+class Everything(Crowd):
     """Requests that begin alike arrive, fork, draft, are aborted and finish; every one must."""
 
     @initialize(
@@ -37,7 +37,6 @@ class Everything(RuleBasedStateMachine):
             prefix_cache=prefix_cache,
         )
         self.memory, self.random = Memory(self.scheduler), Random(seed)
-        self.alive: list[Wish] = []
 
     @rule(
         data=st.data(),
@@ -53,16 +52,7 @@ class Everything(RuleBasedStateMachine):
         tokens = data.draw(st.lists(st.sampled_from((0, 0, 0, 1)), min_size=1, max_size=most - 1))
         wanted = data.draw(st.integers(1, most - len(tokens)))
         new = Wish(tokens, wanted, priority=priority, caller=caller, salt=salt, may_reuse=may_reuse)
-        self.alive.append(new)
-        self.scheduler.add(new)
-
-    @precondition(lambda self: self.alive)
-    @rule(data=st.data())
-    def abort(self, data: st.DataObject) -> None:
-        one = self.alive.pop(data.draw(st.integers(0, len(self.alive) - 1)))
-        self.scheduler.remove(one)
-        self.scheduler.remove(one)  # twice does no harm
-        assert not one.block_table
+        self.join(new)
 
     @precondition(lambda self: self.scheduler.running)
     @rule(data=st.data(), end=st.integers(0, 1))
@@ -92,20 +82,12 @@ class Everything(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def steps(self, count: int) -> None:
         for _ in range(count):
-            chunks = step(self.scheduler, self.memory, self.random)
-            assert bool(chunks) == bool(self.alive), "a step does something while there is anything"
-            self.alive = [one for one in self.alive if not one.is_finished]
+            self.move(self.memory, self.random)
 
     @rule()
     def forget(self) -> None:
         self.scheduler.pool.forget()
         assert self.scheduler.pool.num_cached == 0
-
-    @invariant()
-    def everyone_alive_is_known(self) -> None:
-        self.scheduler.check()
-        known = {id(r) for r in (*self.scheduler.waiting, *self.scheduler.running)}
-        assert known == {id(one) for one in self.alive}
 
     def teardown(self) -> None:
         # A preempted request computes its tokens again, at most once for each token of another.

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from tongwen.engine.blocks import BlockPool
 from tongwen.engine.scheduler import Chunk, Scheduler, SchedulerConfig
 
@@ -29,6 +32,10 @@ class Wish:
     @property
     def num_tokens(self) -> int:
         return len(self.tokens)
+
+    @property
+    def num_reusable(self) -> int:
+        return self.num_tokens - 1 if self.may_reuse else 0
 
     @property
     def is_finished(self) -> bool:
@@ -179,3 +186,38 @@ def check_order(scheduler: Scheduler, chunks: list[Chunk], old: set[int]) -> Non
         if id(chunk.request) in old
     ]
     assert decodes == sorted(decodes, reverse=True), "a decode after a prompt"
+
+
+class Crowd(RuleBasedStateMachine):
+    """Requests that are aborted at any time; whoever inherits lets them arrive and move."""
+
+    scheduler: Scheduler
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: list[Wish] = []
+
+    def join(self, one: Wish) -> None:
+        self.alive.append(one)
+        self.scheduler.add(one)
+
+    def move(self, *given: Any, **more: Any) -> None:
+        """One step, with what `step` is given."""
+        chunks = step(self.scheduler, *given, **more)
+        assert bool(chunks) == bool(self.alive), "a step does something while there is anything"
+        self.alive = [one for one in self.alive if not one.is_finished]
+
+    @precondition(lambda self: self.alive)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        one = self.alive.pop(data.draw(st.integers(0, len(self.alive) - 1)))
+        self.scheduler.remove(one)
+        self.scheduler.remove(one)  # twice does no harm
+        assert not one.block_table
+
+    @invariant()
+    def everyone_alive_is_known(self) -> None:
+        self.scheduler.check()
+        known = {id(r) for r in (*self.scheduler.waiting, *self.scheduler.running)}
+        assert known == {id(one) for one in self.alive}
+        assert self.scheduler.num_requests == len(self.alive)

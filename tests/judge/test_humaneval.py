@@ -13,7 +13,7 @@ from tongwen.judge import humaneval, mbpp
 from tongwen.judge.limits import Limits
 from tongwen.judge.python import passes
 from tongwen.judge.sandbox import Sandbox
-from tongwen.judge.sanitize import parse
+from tongwen.judge.sanitize import parsed
 from tongwen.judge.verdict import Verdict
 
 Row = Mapping[str, Any]
@@ -55,7 +55,7 @@ class _Broken(ast.NodeTransformer):
 
 def broken(source: str, name: str) -> str:
     """The source with that function's body replaced by `return None`."""
-    return ast.unparse(ast.fix_missing_locations(_Broken(name).visit(parse(source))))
+    return ast.unparse(ast.fix_missing_locations(_Broken(name).visit(parsed(source))))
 
 
 @pytest.mark.parametrize(("size", "passed"), [("0.5b", 99), ("1.5b", 113)])
@@ -97,8 +97,10 @@ def test_all_solutions_of_mbpp_pass_and_none_that_returns_nothing(
 
 def called(row: Row) -> str:
     """The function that a row's tests call."""
-    made = {node.name for node in ast.walk(parse(row["code"])) if isinstance(node, ast.FunctionDef)}
-    used = [node.id for node in ast.walk(parse(row["test_list"][0])) if isinstance(node, ast.Name)]
+    made = {
+        node.name for node in ast.walk(parsed(row["code"])) if isinstance(node, ast.FunctionDef)
+    }
+    used = [node.id for node in ast.walk(parsed(row["test_list"][0])) if isinstance(node, ast.Name)]
     return next(name for name in used if name in made)
 
 
@@ -124,7 +126,7 @@ def test_a_completion_stands_behind_the_prompt_or_its_imports(sandbox: Sandbox) 
         "('os').environ)); sys.exit(0)",
         "    import sys; print(sys.stdin.read(), flush=True); raise SystemExit",
         "    import os; os.write(1, os.read(0, 1000)); os._exit(0)",
-        "    print(open('/tmp/inside.py').read(), flush=True); exit(0)",
+        "    print(open('inside.py').read(), flush=True); exit(0)",
     ],
 )
 def test_to_end_well_is_not_to_pass(completion: str, sandbox: Sandbox) -> None:

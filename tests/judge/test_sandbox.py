@@ -17,6 +17,7 @@ from tongwen.judge import bubblewrap, host
 from tongwen.judge.limits import Limits
 from tongwen.judge.program import Program
 from tongwen.judge.sandbox import Sandbox
+from tongwen.judge.watch import held
 
 SLEEP = Program(argv=["sleep", "30"], limits=Limits(wall_s=20.0))
 
@@ -180,6 +181,7 @@ def test_run_by_root_each_program_is_a_user_of_its_own(either: Sandbox) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_whoever_is_not_root_gets_the_same_isolation(either: Sandbox) -> None:
+    """Everything that a user of no rights needs is copied to where one can read it."""
     system = Path("/usr/bin/python3")
     version = "import sys; print(sys.version_info >= (3, 11))"
     if not system.exists() or _asked(system, version) != "True\n":
@@ -217,3 +219,8 @@ _AS_ANYBODY = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "-
 
 def _asked(python: Path, source: str) -> str:
     return subprocess.run([python, "-c", source], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_sandbox_that_is_not_made_yet_is_not_held_to_this_machines_files() -> None:
+    """Its first process sees our file systems until it has its own; a busy machine shows it so."""
+    assert held(os.getpid(), Limits(num_files=1)) is None

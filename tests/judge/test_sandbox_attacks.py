@@ -382,9 +382,10 @@ def test_memory_of_one_process_is_bounded(attack: Attack) -> None:
 def test_memory_of_all_processes_together_is_bounded(attack: Attack) -> None:
     source = (
         "import os, time\n"
-        "for _ in range(3): os.fork()\n"
-        "a = bytearray(b'x') * (40 << 20)\n"
-        "time.sleep(20)\n"
+        "for _ in range(8): os.fork()\n"
+        * 1
+        + "a = bytearray(b'x') * (40 << 20)\n"
+        + "time.sleep(20)\n"
     )
     outcome = attack(source, memory_bytes=200 * MIB)
     assert outcome.ended_by == "memory"

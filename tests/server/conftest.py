@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import openai
 import pytest
 from tests.cli.conftest import save_tiny
 
@@ -20,6 +21,18 @@ from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
 
 REAL = "qwen2.5-coder:0.5b"
+GET_WEATHER = {
+    "name": "get_weather",
+    "description": "Tell the weather of a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+}
+"""A function, in OpenAI's words."""
+
 Serving = Callable[..., contextlib.AbstractContextManager[str]]
 
 
@@ -55,6 +68,13 @@ def served_url(real_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     config = ServeConfig(models=(entry,), port=0)
     with serving(config, tmp_path_factory.mktemp("home")) as url:
         yield url
+
+
+@pytest.fixture
+def real_client(served_url: str) -> Iterator[openai.OpenAI]:
+    """OpenAI's client of it."""
+    with openai.OpenAI(base_url=f"{served_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

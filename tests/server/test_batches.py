@@ -139,6 +139,21 @@ def test_a_batch_may_be_cancelled(client: openai.OpenAI) -> None:
         client.batches.cancel(batch.id)
 
 
+def test_rows_take_as_long_as_they_take_where_a_request_may_not(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    slow = row("slow", max_tokens=400, ignore_eos=True)
+    entry = ModelEntry(model=str(tiny_model), aliases=("tiny",), context=512)
+    config = ServeConfig(models=(entry,), port=0, limits=Limits(request_s=0.05))
+    with serving(config, tmp_path) as url, client_of(url) as client:
+        done = ended(client, begin(client, upload(client, slow)).id)
+        (answer,) = lines(client, done.output_file_id).values()
+        assert answer["response"]["body"]["usage"]["completion_tokens"] == 400
+        with pytest.raises(openai.InternalServerError, match=r"longer than 0.05 s") as told:
+            client.post("/chat/completions", body=json.loads(slow)["body"], cast_to=object)
+        assert told.value.status_code == 503
+
+
 def test_a_batch_of_no_file_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="file-0"):
         begin(client, "file-0")

@@ -34,8 +34,8 @@ def process(
     model: Path, home: Path, *options: str, stderr: int | None = None, **environ: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`tongwen serve` in a process of its own, and its address."""
-    command = [sys.executable, "-m", "tongwen", "serve", str(model), "--port", "0", *options]
-    command += ["--served-model-name", "tiny", "--context", "512"]
+    command = [sys.executable, "-m", "tongwen", "serve", str(model), "--port", "0"]
+    command += ["--served-model-name", "tiny", "--context", "512", *options]
     env = {**os.environ, "TONGWEN_HOME": str(home), "OMP_NUM_THREADS": "1", **environ}
     log = (home / "log").open("a+")
     started = subprocess.Popen(command, env=env, stderr=stderr or log.fileno(), text=True)
@@ -173,6 +173,8 @@ def test_a_crash_of_the_engine_fails_its_requests_and_no_others(
         step = engine.step
 
         def break_once() -> object:
+            if not engine.has_requests:  # one more step may follow the request before
+                return step()
             engine.step = step
             raise ZeroDivisionError("inside of a step")
 

@@ -1,36 +1,18 @@
 """`/v1/responses`, asked with the official package."""
 
 import json
-from collections.abc import Iterator
 
 import openai
 import pytest
-from tests.server.conftest import REAL
+from tests.server.conftest import GET_WEATHER, REAL
 
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "Tell the weather of a city.",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}},
-        "required": ["city"],
-        "additionalProperties": False,
-    },
-    "strict": True,
-}
+WEATHER = {"type": "function", **GET_WEATHER, "strict": True}
 GREEDY = {"model": REAL, "temperature": 0, "max_output_tokens": 64}
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture
-def client(served_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served_url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
-def test_a_text_is_answered_and_nothing_is_kept(client: openai.OpenAI) -> None:
-    found = client.responses.create(input="Capital of France? One word.", **GREEDY)
+def test_a_text_is_answered_and_nothing_is_kept(real_client: openai.OpenAI) -> None:
+    found = real_client.responses.create(input="Capital of France? One word.", **GREEDY)
     assert "Paris" in found.output_text
     assert found.status == "completed"
     assert found.to_dict()["store"] is False
@@ -38,26 +20,28 @@ def test_a_text_is_answered_and_nothing_is_kept(client: openai.OpenAI) -> None:
     assert found.usage.total_tokens == found.usage.input_tokens + found.usage.output_tokens
 
 
-def test_items_and_instructions_ask_what_chat_asks(client: openai.OpenAI) -> None:
+def test_items_and_instructions_ask_what_chat_asks(real_client: openai.OpenAI) -> None:
     items = [
         {"role": "user", "content": "My name is Ada."},
         {"role": "assistant", "content": [{"type": "output_text", "text": "Hello Ada."}]},
         {"role": "user", "content": [{"type": "input_text", "text": "What is my name?"}]},
     ]
-    found = client.responses.create(instructions="Be brief.", input=items, **GREEDY)
+    found = real_client.responses.create(instructions="Be brief.", input=items, **GREEDY)
     turns = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "My name is Ada."},
         {"role": "assistant", "content": "Hello Ada."},
         {"role": "user", "content": "What is my name?"},
     ]
-    chat = client.chat.completions.create(model=REAL, temperature=0, max_tokens=64, messages=turns)
+    chat = real_client.chat.completions.create(
+        model=REAL, temperature=0, max_tokens=64, messages=turns
+    )
     assert found.output_text == chat.choices[0].message.content
     assert "Ada" in found.output_text
 
 
-def test_what_was_asked_is_repeated(client: openai.OpenAI) -> None:
-    found = client.responses.create(
+def test_what_was_asked_is_repeated(real_client: openai.OpenAI) -> None:
+    found = real_client.responses.create(
         input="hi", instructions="Be brief.", metadata={"who": "me"}, tools=[WEATHER], **GREEDY
     )
     assert found.metadata == {"who": "me"}
@@ -66,9 +50,9 @@ def test_what_was_asked_is_repeated(client: openai.OpenAI) -> None:
     assert [tool.name for tool in found.tools] == ["get_weather"]
 
 
-def test_a_function_is_called_and_its_result_is_used(client: openai.OpenAI) -> None:
+def test_a_function_is_called_and_its_result_is_used(real_client: openai.OpenAI) -> None:
     items = [{"role": "user", "content": "What is the weather in Oslo?"}]
-    first = client.responses.create(
+    first = real_client.responses.create(
         input=items,
         tools=[WEATHER],
         tool_choice={"type": "function", "name": "get_weather"},
@@ -78,11 +62,11 @@ def test_a_function_is_called_and_its_result_is_used(client: openai.OpenAI) -> N
     assert (call.type, call.name) == ("function_call", "get_weather")
     assert "Oslo" in json.loads(call.arguments)["city"]
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "-31 degrees"}
-    second = client.responses.create(input=[*items, *first.output, result], **GREEDY)
+    second = real_client.responses.create(input=[*items, *first.output, result], **GREEDY)
     assert "31" in second.output_text
 
 
-def test_an_answer_keeps_to_a_schema(client: openai.OpenAI) -> None:
+def test_an_answer_keeps_to_a_schema(real_client: openai.OpenAI) -> None:
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string"}},
@@ -90,7 +74,7 @@ def test_an_answer_keeps_to_a_schema(client: openai.OpenAI) -> None:
         "additionalProperties": False,
     }
     form = {"type": "json_schema", "name": "place", "schema": schema, "strict": True}
-    found = client.responses.create(
+    found = real_client.responses.create(
         input="Where is the Eiffel tower?", text={"format": form}, **GREEDY
     )
     assert set(json.loads(found.output_text)) == {"city"}
@@ -99,15 +83,15 @@ def test_an_answer_keeps_to_a_schema(client: openai.OpenAI) -> None:
     assert found.text.format.name == "place"
 
 
-def test_an_answer_that_is_too_long_is_incomplete(client: openai.OpenAI) -> None:
-    found = client.responses.create(model=REAL, input="Tell a story.", max_output_tokens=4)
+def test_an_answer_that_is_too_long_is_incomplete(real_client: openai.OpenAI) -> None:
+    found = real_client.responses.create(model=REAL, input="Tell a story.", max_output_tokens=4)
     assert found.status == "incomplete"
     assert found.incomplete_details is not None
     assert found.incomplete_details.reason == "max_output_tokens"
 
 
-def test_log_probabilities_come_with_the_text(client: openai.OpenAI) -> None:
-    found = client.responses.create(
+def test_log_probabilities_come_with_the_text(real_client: openai.OpenAI) -> None:
+    found = real_client.responses.create(
         input="Say yes.", include=["message.output_text.logprobs"], top_logprobs=2, **GREEDY
     )
     part = found.output[0].content[0]
@@ -117,10 +101,10 @@ def test_log_probabilities_come_with_the_text(client: openai.OpenAI) -> None:
     assert all(len(one.top_logprobs) == 2 for one in part.logprobs)
 
 
-def test_a_stream_adds_up_to_the_whole_answer(client: openai.OpenAI) -> None:
+def test_a_stream_adds_up_to_the_whole_answer(real_client: openai.OpenAI) -> None:
     said = {"input": "What is the capital of France?", **GREEDY}
-    whole = client.responses.create(**said)
-    with client.responses.stream(**said) as stream:
+    whole = real_client.responses.create(**said)
+    with real_client.responses.stream(**said) as stream:
         events = list(stream)
         final = stream.get_final_response()
     kinds = [event.type for event in events]
@@ -142,9 +126,9 @@ def test_a_stream_adds_up_to_the_whole_answer(client: openai.OpenAI) -> None:
     assert len(pieces) > 1
 
 
-def test_a_call_is_streamed_in_pieces(client: openai.OpenAI) -> None:
+def test_a_call_is_streamed_in_pieces(real_client: openai.OpenAI) -> None:
     events = list(
-        client.responses.create(
+        real_client.responses.create(
             input="What is the weather in Oslo?",
             tools=[WEATHER],
             tool_choice="required",
@@ -177,7 +161,7 @@ def test_a_call_is_streamed_in_pieces(client: openai.OpenAI) -> None:
     ],
 )
 def test_what_is_not_served_is_refused_by_name(
-    client: openai.OpenAI, more: dict[str, object], name: str
+    real_client: openai.OpenAI, more: dict[str, object], name: str
 ) -> None:
     with pytest.raises(openai.BadRequestError, match=f"`{name}"):
-        client.responses.create(**({"input": "hi", "model": REAL} | more))
+        real_client.responses.create(**({"input": "hi", "model": REAL} | more))

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import http.client
 import json
+import logging
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -175,3 +176,28 @@ def test_a_note_of_a_process_that_is_gone_names_no_other(tmp_path: Path) -> None
     note.write_text(json.dumps({**old, "started": old["started"] - 100}))
     assert running_servers(tmp_path) == []
     assert not note.exists()
+
+
+def test_the_models_are_read_from_the_disk_once_for_a_request(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged record of a derived model is told of whenever the records are read."""
+    caplog.set_level(logging.WARNING, "tongwen")
+    record = tmp_path / "derived" / "broken.json"
+    record.parent.mkdir()
+    record.write_text("{")
+    turns = [{"role": "user", "content": "value"}]
+    with serving(config_of(tiny_model), tmp_path) as url:
+        for path, wish in (
+            ("/v1/completions", ASK),
+            ("/v1/completions", {**ASK, "prompt": ["value"] * 9}),
+            ("/v1/embeddings", {"model": "tiny", "input": ["value"] * 9}),
+            ("/v1/chat/completions", {"model": "tiny", "messages": turns, "max_tokens": 2}),
+            ("/v1/messages", {"model": "tiny", "messages": turns, "max_tokens": 2}),
+            ("/api/chat", {"model": "tiny", "messages": turns, "options": {"num_predict": 2}}),
+            ("/api/generate", {"model": "tiny"}),
+            ("/tokenize", {"model": "tiny", "prompt": "value"}),
+        ):
+            caplog.clear()
+            assert ask(url, path, wish)[0] == 200
+            assert caplog.text.count(str(record)) == 1, path

@@ -1,7 +1,8 @@
-"""`tongwen batch`: answer the rows of an OpenAI batch file, here, without a server."""
+"""`tongwen batch`: answer the rows of an OpenAI batch file, by a model here or an endpoint."""
 
 import asyncio
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,20 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tongwen.checkpoint.lock import locked
 from tongwen.checkpoint.store import Store
 from tongwen.cli.choose import Wish, choose, runnable_name
 from tongwen.cli.names import SOURCES, complete_model, open_store
+from tongwen.cli.remote import key_of
 from tongwen.cli.run import WEIGHTS
 from tongwen.cli.terminal import print_json, say
+from tongwen.client.http import HttpClient, Retries
 from tongwen.errors import RequestError
-from tongwen.server.batch.local import Progress, run_file
+from tongwen.server.batch.local import Answerer, Here, Progress, There, run_file
 from tongwen.server.config import Limits, ModelEntry, ServeConfig
 from tongwen.server.main import make_service
-from tongwen.server.service import Service
 
 _TERMINAL_S, _PLAIN_S = 0.2, 10.0
+_ROW_S = 3600.0  # a row may wait long for its turn
+_RETRIES = Retries(most=10, first_wait_s=1.0, longest_wait_s=120.0)
+_OF_HERE = frozenset(
+    {"--served-model-name", "--weights", "--context", "--generation-config", "--source", "--yes"}
+)
+"""Options that say how a model is brought into the memory of this machine."""
+
+Ask = Callable[[Answerer], Awaitable[Progress]]
 
 
 @click.command(name="batch")
@@ -59,31 +70,57 @@ _TERMINAL_S, _PLAIN_S = 0.2, 10.0
 @click.option("--source", "hub", type=click.Choice(SOURCES), help="Fetch the model from here only.")
 @click.option("--yes", "-y", is_flag=True, help="Agree to what would be asked.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON object.")
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    help="Ask there: anyone's OpenAI-compatible server, such as http://127.0.0.1:8000/v1.",
+)
+@click.option(
+    "--api-key-env", metavar="NAME", help="Environment variable that holds the endpoint's key."
+)
 def command(source: Path, target: Path, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Answer the rows of an OpenAI batch file.
 
     Answers and errors are appended to OUT.jsonl as they come.  Rows that it already holds are not
     asked again: a batch that was broken off, however, goes on where it was.
+
+    With --endpoint the rows are asked there, with --model where a row names none.  What it refuses
+    becomes an error; where it does not answer, or not with this key, the batch ends and can go on.
     """
+    if options["endpoint"] is not None:
+        _check_there()
+    elif options["api_key_env"] is not None:
+        raise click.UsageError("`--api-key-env` goes with `--endpoint`")
     if target.exists() and target.samefile(source):
         raise RequestError(f"`{source}` cannot be input and output at once")
     store = open_store()
-    entry = _entry(store, options)
+    is_here = options["endpoint"] is None
+    entry = _entry(store, options) if is_here else None
     key = hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:32]
     with locked(store.home / "locks" / f"batch-{key}", why=f"`{target}`"):
         show = _Shown(sys.stderr is not None and sys.stderr.isatty())
         ask = partial(
             run_file,
-            model=entry.names[0],
             source=source,
             target=target,
             concurrency=options["concurrency"],
             tell=show.tell,
         )
-        done = asyncio.run(_run(store, entry, ask))
+        run = _run_there(options, ask) if entry is None else _run_here(store, entry, ask)
+        done = asyncio.run(run)
     show.end(done)
     if as_json:
-        print_json(_summary(entry, done))
+        print_json(_summary(options["model"] if entry is None else entry.names[0], done))
+
+
+def _check_there() -> None:
+    """Refuse what says how a model is brought into the memory of this machine."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.opts[0]
+        is_given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if name in _OF_HERE and is_given:
+            raise click.UsageError(f"`{name}` is for models of this machine, not of an endpoint")
 
 
 def _entry(store: Store, options: dict[str, Any]) -> ModelEntry:
@@ -107,9 +144,18 @@ def _entry(store: Store, options: dict[str, Any]) -> ModelEntry:
     )
 
 
-async def _run(
-    store: Store, entry: ModelEntry, ask: Callable[[Service], Awaitable[Progress]]
-) -> Progress:
+async def _run_there(options: dict[str, Any], ask: Ask) -> Progress:
+    model, key = options["model"], key_of(os.environ, options["api_key_env"])
+    client = HttpClient(
+        options["endpoint"], model or "", api_key=key, timeout_s=_ROW_S, retries=_RETRIES
+    )
+    try:
+        return await ask(There(client, model))
+    finally:
+        await client.close()
+
+
+async def _run_here(store: Store, entry: ModelEntry, ask: Ask) -> Progress:
     # Importing torch takes a second: not before it is known that there is something to answer.
     from tongwen.cli.facts import read_facts
     from tongwen.cli.serving import load_served
@@ -120,7 +166,7 @@ async def _run(
     look = partial(read_facts, cache=store.home / "tokenizers")
     service = make_service(config, store, load, look)
     try:
-        return await ask(service)
+        return await ask(Here(service, entry.names[0]))
     finally:
         await service.pool.close()
 
@@ -169,9 +215,9 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _summary(entry: ModelEntry, done: Progress) -> dict[str, Any]:
+def _summary(model: str | None, done: Progress) -> dict[str, Any]:
     return {
-        "model": entry.names[0],
+        "model": model,
         "rows": done.total,
         "before": done.before,
         "completed": done.completed,

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rm": ("tongwen.cli.rm", "Delete models."),
     "ps": ("tongwen.cli.ps", "Print running servers and the models in their memory."),
     "stop": ("tongwen.cli.stop", "End a server; requests that it is answering are finished first."),
+    "eval": ("tongwen.cli.eval", "Measure a model on benchmarks."),
     "bench": ("tongwen.cli.bench", "Measure how fast a model runs, here or behind an endpoint."),
     "env": ("tongwen.cli.env", "Print what a bug report needs."),
     "completion": ("tongwen.cli.completion", "Print the script that completes words in a shell."),

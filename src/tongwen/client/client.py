@@ -76,11 +76,26 @@ class Client(Protocol):
         """
         ...
 
-    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
+    async def score(
+        self, prompts: Sequence[str | Sequence[int]], starts: Sequence[int] | None = None
+    ) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt; of the first `None`.
+
+        Args:
+            prompts: Texts or token ids.
+            starts: Of each prompt, from which place on they are wanted; `None`: all of them.  Those
+                before may be `None`, and need not be computed again where others began alike.
 
         Raises:
             TongwenError: One of them cannot be looked at.
+        """
+        ...
+
+    async def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, as the model meets them.
+
+        Raises:
+            TongwenError: They cannot be told.
         """
         ...
 

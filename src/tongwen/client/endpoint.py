@@ -22,6 +22,14 @@ class Described:
     numerics: str | None
     """What decides the bits of its answers; `None`: not told."""
 
+    is_chat: bool | None = None
+    """Whether it was trained to take turns; `None`: not told."""
+
+    @property
+    def is_tongwen(self) -> bool:
+        """Whether it is Tongwen's own server."""
+        return self.owner == "tongwen"
+
     @property
     def speaks_ids(self) -> bool:
         """Whether token ids may be sent and asked for, and a completion be held to its length."""
@@ -52,4 +60,11 @@ async def describe(client: HttpClient, name: str | None) -> Described:
         told if isinstance(told, str) else None
         for told in (found.get("owned_by"), found.get("numerics"))
     )
-    return Described(name, owner, size if isinstance(size, int) else None, numerics)
+    is_chat = found.get("is_chat")
+    return Described(
+        name,
+        owner,
+        vocab_size=size if isinstance(size, int) else None,
+        numerics=numerics,
+        is_chat=is_chat if isinstance(is_chat, bool) else None,
+    )

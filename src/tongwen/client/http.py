@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import itertools
 import json
 import random
@@ -15,8 +14,9 @@ from typing import Any, TypeVar, cast
 
 import httpx2
 
+from tongwen.client.address import base_of, bearer, is_loopback
 from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
-from tongwen.client.wire import Gathered, message_of, reply_of, wire_params
+from tongwen.client.wire import Gathered, cut_at, message_of, plain_body, reply_of, wire_params
 from tongwen.engine.params import SamplingParams
 from tongwen.errors import BusyError, ModelNotFoundError, RequestError, SourceError, TongwenError
 
@@ -65,6 +65,9 @@ class HttpClient:
         model: What it is called there.
         api_key: Sent as `Authorization: Bearer`; no message holds it.
         wants_token_ids: Ask for the sampled ids too (`return_token_ids`, of vLLM and Tongwen).
+        takes_starts: It is Tongwen's own, and may be told from where on a prompt is scored.
+        is_foreign: It knows OpenAI's words alone: neutral values of others are left unsaid, and of
+            stop strings four are sent and all of them heeded here.
         timeout_s: Without any sign of life for so long, a try is given up.
         retries: How often to try again.
         transport: For tests of the network itself.
@@ -80,19 +83,22 @@ class HttpClient:
         *,
         api_key: str | None = None,
         wants_token_ids: bool = False,
+        takes_starts: bool = False,
+        is_foreign: bool = False,
         timeout_s: float = 600.0,
         retries: Retries | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.endpoint, self._model, self._api_key = base_of(endpoint), model, api_key
         self._more = {"return_token_ids": True} if wants_token_ids else {}
-        self._retries = retries or Retries()
+        self._takes_starts, self._retries = takes_starts, retries or Retries()
+        self._is_foreign, self._cannot_encode = is_foreign, False
         self._http = httpx2.AsyncClient(
             headers={"Content-Type": "application/json", **bearer(api_key)},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
             transport=transport,
-            trust_env=not _is_loopback(self.endpoint),  # proxies of the environment are for others
+            trust_env=not is_loopback(self.endpoint),  # proxies of the environment are for others
         )
 
     @property
@@ -120,7 +126,8 @@ class HttpClient:
             raise SourceError(
                 f"`{self.endpoint}` gives {len(found)} completions, asked for {params.n}"
             )
-        return found
+        stops = params.stop_strings if self._is_foreign else ()
+        return [cut_at(each, stops) for each in found]
 
     async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[Part, None]:
         """One completion, piece by piece.
@@ -145,15 +152,48 @@ class HttpClient:
             raise self._broken_off(whole)
         yield Part("", whole.reply())
 
-    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
+    async def score(
+        self, prompts: Sequence[str | Sequence[int]], starts: Sequence[int] | None = None
+    ) -> list[list[float | None]]:
         """Natural-log probability of each token of each prompt, by an echoed completion.
 
-        The endpoint writes one token, for which the context must have room.
+        The endpoint writes one token, for which the context must have room.  OpenAI's dialect has
+        no words for `starts`: other endpoints than Tongwen's give all.
 
         Raises:
             TongwenError: As `ask`; or the endpoint echoes no log-probabilities.
         """
-        return await together(self._score, prompts)
+        starts = starts or [0] * len(prompts)
+        return await together(self._score, list(zip(prompts, starts, strict=True)))
+
+    async def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt, from vLLM's and our own `/tokenize`.
+
+        Raises:
+            TongwenError: As `ask`; or the endpoint has no such path.
+        """
+        root = self.endpoint.removesuffix("/v1")
+        told: dict[str, Any] = {"model": self.model}
+        if isinstance(prompt, str):
+            told["prompt"] = prompt
+        elif is_conversation(prompt):
+            told |= _said(cast(Sequence[Mapping[str, Any]], prompt))
+        else:
+            return list(cast(Sequence[int], prompt))
+        if self._cannot_encode:  # it is not asked again for every prompt
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids")
+        try:
+            answer = await self._sent("POST", "/tokenize", told, root)
+            tokens = [int(each) for each in answer["tokens"]]
+        except BusyError:
+            raise
+        except (TongwenError, *_STRANGE) as error:
+            self._cannot_encode = True
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids") from error
+        if not tokens:
+            self._cannot_encode = True
+            raise ModelNotFoundError(f"`{self.endpoint}` tells no token ids")
+        return tokens
 
     async def models(self) -> list[dict[str, Any]]:
         """The models of the endpoint, as `/v1/models` describes them.
@@ -167,12 +207,44 @@ class HttpClient:
         except _STRANGE as error:
             raise self._strange(answer) from error
 
+    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and answer of one endpoint to a body as it is; a refusal is an answer too.
+
+        Args:
+            path: Below the endpoint: `/chat/completions`.
+            body: In the endpoint's words.
+
+        Raises:
+            RequestError: The key is not accepted (401, 403), or the body is no JSON.
+            ModelNotFoundError: There is nothing at this path.
+            BusyError: It was busy, also after the retries.
+            SourceError: It does not answer, or not in JSON objects.
+        """
+        data = _encoded(body)
+
+        async def once() -> tuple[int, dict[str, Any]]:
+            answer = await self._answer("POST", path, data)
+            status, told = answer.status_code, answer.content
+            if status == 200:
+                return status, self._read(told, answer.headers)
+            if status in (401, 403) or status in _AGAIN or not 400 <= status < 500:
+                raise self._refusal(status, told, answer.headers)
+            found = self._object(told)
+            if status == 404 and "error" not in found:  # no refusal: there is no such path
+                raise self._refusal(status, told, answer.headers)
+            return status, found
+
+        return await self._tried(once)
+
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
+    async def _score(self, wanted: tuple[str | Sequence[int], int]) -> list[float | None]:
+        prompt, start = wanted
         wish = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        if self._takes_starts:
+            wish |= {"logprobs": 0, "prompt_logprobs_from": start}
         body = {"model": self.model, "prompt": _plain(prompt), **wish}
         answer = await self._sent("POST", "/completions", body)
         try:
@@ -189,20 +261,21 @@ class HttpClient:
     def _body(self, prompt: Prompt, params: SamplingParams) -> tuple[str, dict[str, Any]]:
         is_chat = is_conversation(prompt)
         body = {"model": self.model, **wire_params(params, is_chat=is_chat), **self._more}
+        body = plain_body(body) if self._is_foreign else body
         if not is_chat:
             return "/completions", {**body, "prompt": _plain(cast(str | Sequence[int], prompt))}
-        messages = [dict(each) for each in cast(Sequence[Mapping[str, Any]], prompt)]
-        if messages[-1].get("role") == "assistant":  # vLLM's words for going on with it
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
-        return "/chat/completions", {**body, "messages": messages}
+        said = _said(cast(Sequence[Mapping[str, Any]], prompt))
+        return "/chat/completions", {**body, **said}
 
-    async def _sent(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    async def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None, root: str | None = None
+    ) -> dict[str, Any]:
         """The answer to a body, after as many tries as it takes."""
-        data = None if body is None else _encoded(body)
+        data, place = None if body is None else _encoded(body), (root or self.endpoint) + path
 
         async def once() -> dict[str, Any]:
             try:
-                answer = await self._http.request(method, self.endpoint + path, content=data)
+                answer = await self._http.request(method, place, content=data)
             except httpx2.RequestError as fault:
                 raise self._silent(fault) from fault
             if answer.status_code != 200:
@@ -210,6 +283,12 @@ class HttpClient:
             return self._read(answer.content, answer.headers)
 
         return await self._tried(once)
+
+    async def _answer(self, method: str, path: str, data: bytes | None) -> httpx2.Response:
+        try:
+            return await self._http.request(method, self.endpoint + path, content=data)
+        except httpx2.RequestError as fault:
+            raise self._silent(fault) from fault
 
     async def _tried(self, once: Callable[[], Awaitable[Result]]) -> Result:
         for number in itertools.count():
@@ -271,16 +350,20 @@ class HttpClient:
 
     def _read(self, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """An object of the endpoint's, which may be an error in spite of its status."""
+        found = self._object(data)
+        if told := found.get("error"):
+            code = told.get("code") if isinstance(told, dict) else None
+            is_status = isinstance(code, int) and 400 <= code < 600
+            raise self._refusal(cast(int, code) if is_status else 500, data, headers)
+        return found
+
+    def _object(self, data: bytes) -> dict[str, Any]:
         try:
             found = json.loads(data)
         except ValueError as error:
             raise self._strange(data[:200].decode("utf-8", "replace")) from error
         if not isinstance(found, dict):
             raise self._strange(found)
-        if told := found.get("error"):
-            code = told.get("code") if isinstance(told, dict) else None
-            is_status = isinstance(code, int) and 400 <= code < 600
-            raise self._refusal(cast(int, code) if is_status else 500, data, headers)
         return found
 
     def _refusal(self, status: int, data: bytes, headers: Mapping[str, str]) -> Exception:
@@ -318,48 +401,12 @@ class HttpClient:
         return text.replace(self._api_key, "...") if self._api_key else text
 
 
-def base_of(endpoint: str) -> str:
-    """Where `/chat/completions` is appended: below `/v1`, where no other path is given.
-
-    Raises:
-        RequestError: It is no such address, or holds a password or a query.
-    """
-    try:
-        url = httpx2.URL(endpoint)
-    except httpx2.InvalidURL as error:
-        raise RequestError("`endpoint` is no URL", hint="http://127.0.0.1:8000") from error
-    if url.userinfo:
-        raise RequestError("`endpoint` holds a password", hint="give it as the API key")
-    is_host = re.fullmatch(r"[^\s%]+", url.host) and 0 < (url.port or 80) < 65_536
-    if url.scheme not in ("http", "https") or not is_host:
-        raise RequestError(f"`{endpoint}` is no endpoint", hint="http://127.0.0.1:8000")
-    if url.query or url.fragment:
-        raise RequestError(f"`{endpoint}` is no endpoint: it goes on after its path")
-    base = str(url).rstrip("/")
-    for path in ("/chat/completions", "/completions"):
-        base = base.removesuffix(path)
-    return base if httpx2.URL(base).path.strip("/") else f"{base}/v1"
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = httpx2.URL(endpoint).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def bearer(api_key: str | None) -> dict[str, str]:
-    """The header that shows a key.
-
-    Raises:
-        RequestError: It cannot stand in a header.
-    """
-    if api_key is None:
-        return {}
-    if not re.fullmatch(r"[!-~]+", api_key):
-        raise RequestError("the API key is empty, or holds blanks or what is not ASCII")
-    return {"Authorization": f"Bearer {api_key}"}
+def _said(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A conversation as a body has it; vLLM's words for going on with a last turn."""
+    said: dict[str, Any] = {"messages": [dict(each) for each in messages]}
+    if said["messages"][-1].get("role") == "assistant":
+        said |= {"continue_final_message": True, "add_generation_prompt": False}
+    return said
 
 
 def _plain(prompt: str | Sequence[int]) -> str | list[int]:

@@ -16,8 +16,9 @@ from typing import Any
 
 import httpx2
 
+from tongwen.client.address import bearer
 from tongwen.client.endpoint import Described, describe
-from tongwen.client.http import HttpClient, bearer
+from tongwen.client.http import HttpClient
 from tongwen.client.wire import message_of
 from tongwen.engine.params import SamplingParams
 from tongwen.engine.traffic import Goals, Latencies, Load, Run, Timing, latencies, spread

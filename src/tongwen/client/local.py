@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tongwen.client.client import Part, Prompt, Reply, is_conversation, together
@@ -59,20 +60,33 @@ class LocalClient:
                     elif piece.text:
                         yield Part(piece.text)
 
-    async def score(self, prompts: Sequence[str | Sequence[int]]) -> list[list[float | None]]:
-        """Natural-log probability of each token of each prompt.
+    async def score(
+        self, prompts: Sequence[str | Sequence[int]], starts: Sequence[int] | None = None
+    ) -> list[list[float | None]]:
+        """Natural-log probability of each token of each prompt, `None` before its start.
 
         Raises:
             TongwenError: One of them cannot be looked at.
         """
-        return await together(self._score, prompts)
+        starts = starts or [0] * len(prompts)
+        return await together(self._score, list(zip(prompts, starts, strict=True)))
+
+    async def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt.
+
+        Raises:
+            TokenizerError: The conversation is malformed.
+        """
+        return self._ids(prompt)
 
     async def close(self) -> None:
         """End every request and the thread; `llm` can be asked by others again."""
         await asyncio.to_thread(self._engine.close)
 
-    async def _score(self, prompt: str | Sequence[int]) -> list[float | None]:
-        done = await self._engine.complete(self._ids(prompt), _LOOK)
+    async def _score(self, wanted: tuple[str | Sequence[int], int]) -> list[float | None]:
+        prompt, start = wanted
+        params = replace(_LOOK, prompt_logprobs_from=start)
+        done = await self._engine.complete(self._ids(prompt), params)
         _refuse_unfinished(done[0])
         return done[0].prompt_logprobs or []
 

@@ -1,8 +1,8 @@
 """OpenAI's bodies: parameters into them, completions out of them; no torch."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tongwen.client.client import Reply
@@ -25,10 +25,17 @@ _SAME_NAME = (
     "n",
     "best_of",
     "prompt_logprobs",
+    "prompt_logprobs_from",
     "echo",
     "loop_guard",
 )
 _LISTS = ("stop_token_ids", "allowed_token_ids", "language_guard")
+_NEUTRAL = {"top_k": 0, "repetition_penalty": 1.0, "min_p": 0.0}
+_MOST_STOPS = 4
+
+_UNFINISHED = ("error", "abort", "content_filter")
+"""Reasons to end with which what was written is no answer."""
+
 _UNSAID, _UNSAID_IN_CHAT = {"typical_p", "bad_token_ids"}, {"best_of", "echo"}
 
 
@@ -57,6 +64,30 @@ def wire_params(params: SamplingParams, *, is_chat: bool) -> dict[str, Any]:
         chat = {"logprobs": True, "top_logprobs": params.logprobs}
         body |= chat if is_chat else {"logprobs": params.logprobs}
     return body if params.constraint is None else body | _form(params.constraint)
+
+
+def plain_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body in OpenAI's words alone.
+
+    Neutral values of other words are left unsaid, and of stop strings four are said, which is what
+    OpenAI takes.
+    """
+    said = {
+        name: value
+        for name, value in body.items()
+        if name not in _NEUTRAL or value != _NEUTRAL[name]
+    }
+    if len(stops := said.get("stop", ())) > _MOST_STOPS:
+        said["stop"] = stops[:_MOST_STOPS]
+    return said
+
+
+def cut_at(reply: Reply, stops: Sequence[str]) -> Reply:
+    """A completion up to the first of all stop strings, those too that were not said."""
+    places = [place for stop in stops if (place := reply.text.find(stop)) >= 0]
+    if not places:
+        return reply
+    return replace(reply, text=reply.text[: min(places)], finish_reason="stop", token_ids=None)
 
 
 def _asked(params: SamplingParams) -> set[str]:
@@ -96,6 +127,8 @@ def reply_of(choice: Mapping[str, Any], usage: Mapping[str, Any], *, echoes: boo
         LookupError, TypeError, ValueError, AttributeError: The body is not OpenAI's.
     """
     text = choice["text"] if "text" in choice else choice["message"].get("content")
+    if choice["finish_reason"] in _UNFINISHED:
+        raise ValueError(f"a completion that ended by `{choice['finish_reason']}` is none")
     num_echoed = usage["prompt_tokens"] if echoes and choice.get("logprobs") else 0
     return Reply(
         text=text or "",

@@ -146,6 +146,7 @@ def _request(
         matcher=None if params.constraint is None else house.matcher_for(params.constraint),
         pooling=admission.pooling,
         num_prompt_logprobs=params.prompt_logprobs,
+        prompt_logprobs_from=params.prompt_logprobs_from,
         num_wanted=params.n,
     )
 

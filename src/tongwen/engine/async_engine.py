@@ -9,12 +9,13 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tongwen.engine.admission import Admission
 from tongwen.engine.completion import Completion, Delta
+from tongwen.engine.constraint import Constraint
 from tongwen.engine.deltas import Listener
 from tongwen.engine.engine import Engine
 from tongwen.engine.load import Load
@@ -102,6 +103,7 @@ class AsyncEngine:
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._callers: list[_Caller] = []
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="tongwen-grammars")
         self._closing = self._is_over = False
         self._thread = threading.Thread(target=self._serve, name="tongwen-engine", daemon=True)
         self._thread.start()
@@ -137,6 +139,8 @@ class AsyncEngine:
             BusyError: Too many requests wait.
         """
         caller = _Caller(asyncio.get_running_loop())
+        if params.constraint is not None:
+            await self._prepare(params.constraint)
         try:
             count = await self.ask(lambda: self._begin(caller, prompt_ids, params, admission))
         except BaseException:  # cancelled, maybe while it was being admitted
@@ -160,6 +164,14 @@ class AsyncEngine:
             if piece.completion is not None:
                 done[piece.index] = piece.completion
         return [done[index] for index in sorted(done)]
+
+    async def _prepare(self, constraint: Constraint) -> None:
+        """Compile a constraint beside the engine's thread: it may take seconds, everybody's."""
+        try:
+            compiled = self._compiler.submit(self.engine.prepare, constraint)
+        except RuntimeError:  # shut down
+            raise RequestError("the engine is closed") from None
+        await asyncio.wrap_future(compiled)
 
     async def ask(self, work: Callable[[], T]) -> T:
         """Let the engine's thread do something between two steps, and wait for its result."""
@@ -192,6 +204,7 @@ class AsyncEngine:
         with self._wake:
             self._closing = True
             self._wake.notify()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
         self._thread.join()
 
     def post(self, work: Callable[[], None]) -> None:

@@ -43,7 +43,8 @@ class Completion:
 
     prompt_logprobs: list[float | None] | None
     """Natural-log probability of each of the prompt's tokens after those before it, of the first
-    `None`; where `SamplingParams.prompt_logprobs` asked for them."""
+    `None`, and of those before `SamplingParams.prompt_logprobs_from`; where
+    `SamplingParams.prompt_logprobs` asked for them."""
 
     prompt_top_logprobs: list[dict[int, float] | None] | None
     """The most probable ids in their places likewise."""

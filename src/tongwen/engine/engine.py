@@ -281,6 +281,14 @@ class Engine:
             log.warning("%s", warning)
         return grammar.matcher()
 
+    def prepare(self, constraint: Constraint) -> None:
+        """Compile a constraint that a request is about to bring; in any thread, also beside steps.
+
+        Raises:
+            RequestError: As `matcher_for`.
+        """
+        self._grammars.compile(constraint)
+
     @cached_property
     def _grammars(self) -> "Grammars":
         # Imported when first asked for: most answers have no constraint.

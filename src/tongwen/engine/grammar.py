@@ -6,7 +6,7 @@ A grammar takes about a millisecond to compile, and its matchers microseconds to
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from llguidance import LLMatcher
 
@@ -75,6 +75,7 @@ class Grammars:
         self._made_table: TokenTable | None = None
         self._openings: dict[tuple[bytes, bool], Openings] = {}
         self._kept: OrderedDict[str, Grammar] = OrderedDict()
+        self._keeping = Lock()  # what one thread compiles ahead, another uses
 
     def compile(self, constraint: Constraint) -> Grammar:
         """The grammar of a constraint.
@@ -85,10 +86,15 @@ class Grammars:
                 no token of the vocabulary ends a completion.
         """
         key = repr(constraint)
-        grammar = self._kept.pop(key, None) or self._compile(constraint)
-        self._kept[key] = grammar
-        if len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+        with self._keeping:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        grammar = self._compile(constraint)
+        with self._keeping:
+            self._kept[key] = grammar
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
         return grammar
 
     def _compile(self, constraint: Constraint) -> Grammar:

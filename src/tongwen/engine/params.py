@@ -109,6 +109,10 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     """The same for the prompt's own tokens; 0: only their own log-probabilities."""
 
+    prompt_logprobs_from: int = 0
+    """Those from this place of the prompt on; of the ones before, which the prefix cache may then
+    hold, `None` is reported."""
+
     echo: bool = False
     """Begin the text with the prompt's."""
 
@@ -247,6 +251,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("min_tokens", 0, 2**31),
     ("logprobs", 0, 100),
     ("prompt_logprobs", 0, 100),
+    ("prompt_logprobs_from", 0, 1 << 31),
     ("n", 1, 128),
     ("best_of", 1, 128),
 )

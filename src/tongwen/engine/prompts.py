@@ -1,5 +1,7 @@
 """What is wanted of a prompt itself: its log-probabilities, or a vector."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,15 +30,15 @@ def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows di
 
     What is noted of these places already is replaced: a preempted prompt is computed again.
     """
-    first = request.num_computed
-    if not first:
-        request.prompt_logprobs[:] = [None]
-        request.prompt_top_logprobs[:] = [None]
-    del request.prompt_logprobs[first + 1 :], request.prompt_top_logprobs[first + 1 :]
-    targets = request.prompt_ids[first + 1 : first + 1 + len(rows)]
+    stop = request.num_computed + len(rows)
+    wanted_from = min(request.prompt_logprobs_from, len(request.prompt_ids))
+    first = max(request.num_computed, wanted_from - 1)  # the first whose next one is wanted
+    _resume(request.prompt_logprobs, first + 1)
+    _resume(request.prompt_top_logprobs, first + 1)
+    targets = request.prompt_ids[first + 1 : stop + 1]
     if not targets:
         return
-    rows = rows[: len(targets)]
+    rows = rows[first - request.num_computed :][: len(targets)]
     wanted = torch.tensor(targets, device=rows.device)
     if not request.num_prompt_logprobs:
         request.prompt_logprobs += runner.logprobs(rows, wanted).tolist()
@@ -47,6 +49,12 @@ def note_logprobs(runner: Runner, request: Request, rows: Float[Tensor, "rows di
         request.prompt_top_logprobs += [
             top_logprobs(row, request.num_prompt_logprobs) for row in logits
         ]
+
+
+def _resume(noted: list[Any], length: int) -> None:
+    """Cut a list to a length; places that it never had, nobody wants."""
+    del noted[length:]
+    noted += [None] * (length - len(noted))
 
 
 def pool(request: Request, rows: Float[Tensor, "rows dim"]) -> None:

@@ -83,6 +83,9 @@ class Request:
     num_prompt_logprobs: int | None = None
     """Most probable tokens wanted at each place of the prompt; `None`: not even its own."""
 
+    prompt_logprobs_from: int = 0
+    """The first place of the prompt where they are wanted."""
+
     followers: list["Request"] = field(default_factory=list)
     """Other completions of the same prompt, which begin when it is computed."""
 
@@ -132,9 +135,17 @@ class Request:
         return self.pooling is not None or self.num_prompt_logprobs is not None
 
     @property
-    def may_reuse(self) -> bool:
-        """Whether cached blocks will do in place of computing its tokens."""
-        return not self.looks_at_prompt or bool(self.token_ids)
+    def num_reusable(self) -> int:
+        """Tokens of its beginning for which cached blocks will do in place of computing them.
+
+        The last is left to compute, since a token follows from it; and so is each from which one
+        follows whose log-probability is wanted.
+        """
+        if not self.looks_at_prompt or self.token_ids:
+            return self.num_tokens - 1
+        if self.pooling is not None:
+            return 0
+        return min(max(self.prompt_logprobs_from - 1, 0), self.num_tokens - 1)
 
     def tokens(self, start: int, stop: int) -> list[int]:
         """Tokens `start` to `stop` of prompt, completion and drafts taken together."""

@@ -31,8 +31,8 @@ class Schedulable(Protocol):
         ...
 
     @property
-    def may_reuse(self) -> bool:
-        """Whether cached blocks will do, or every token's own computation is wanted."""
+    def num_reusable(self) -> int:
+        """Tokens of its beginning for which cached blocks will do; fewer than it has."""
         ...
 
     def block_keys(self, count: int, block_size: int) -> Sequence[bytes]:
@@ -204,11 +204,11 @@ class Scheduler:
         return True
 
     def _reusable(self, request: Schedulable) -> list[int]:
-        """Cached blocks of its beginning; at least its last token is left to compute."""
-        if not self.config.prefix_cache or not request.may_reuse:
+        """Cached blocks of its beginning."""
+        count = request.num_reusable // self.pool.block_size
+        if not self.config.prefix_cache or not count:
             return []
-        size = self.pool.block_size
-        return self.pool.match(request.block_keys((request.num_tokens - 1) // size, size))
+        return self.pool.match(request.block_keys(count, self.pool.block_size))
 
     def _make_room(self, request: Schedulable, num_tokens: int) -> list[Schedulable]:
         """Give `request` blocks for `num_tokens` more; returns whom that preempted.

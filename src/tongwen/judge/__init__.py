@@ -1,1 +1,1 @@
-"""Judges what a model wrote: programs run in isolation, answers compared.  No torch."""
+"""What judges an answer: sandbox, equality, instructions, benchmark files.  No torch."""

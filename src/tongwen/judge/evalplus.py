@@ -116,7 +116,7 @@ async def judge_humaneval(
     Raises:
         SandboxError: The sandbox could not be made.
     """
-    return await judge(completed(original, completion), reference, sandbox)
+    return await judge(completed(original, completion, "helpers"), reference, sandbox)
 
 
 async def judge(source: str, reference: Reference, sandbox: Sandbox) -> PlusVerdict:

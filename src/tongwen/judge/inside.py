@@ -6,7 +6,9 @@ Nothing of this package can be imported there: this file is laid beside the prog
 JSON object.
 
 * asserts: run `source`, tests and all; write `token` when its last line is done.  The token is
-  known to nobody before, so to print, to exit, or to be silent does not pass for success.
+  known to nobody before, so to print, to exit, or to be silent does not pass for success.  Tests
+  and program share this process, as the benchmark wants it: whoever searches its frames for the
+  token on purpose finds it.
 * outputs: run `source`, call `entry_point` on each of `inputs`, write a line for each.  What is
   right is not known here at all.
 * script: run `source` as a script on `stdin`.

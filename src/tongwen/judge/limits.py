@@ -10,7 +10,7 @@ from tongwen.errors import ConfigError
 class Limits:
     """Bounds of one program and everything that it starts."""
 
-    wall_s: float = 10.0
+    wall_s: float | int = 10
     """Seconds until it is ended, whatever it does."""
 
     cpu_s: int | None = None

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 
 _MOST_CHARS = 64 << 10
+_MOST_TRIED_CHARS = 1 << 20
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -24,7 +25,7 @@ def sanitize(text: str, entry_point: str | None = None) -> str:
         Python, without comments between its definitions; empty where no line of it is Python.
     """
     source = longest_python(text[:_MOST_CHARS])
-    statements = parse(source).body
+    statements = parsed(source).body
     named = {name: statement for statement in statements for name in _names_made(statement)}
     if entry_point is not None and entry_point in named:
         wanted = _reachable(entry_point, named)
@@ -40,8 +41,12 @@ def sanitize(text: str, entry_point: str | None = None) -> str:
 
 
 def longest_python(text: str) -> str:
-    """The first of the longest runs of whole lines that parse; blank lines do not count."""
-    lines = text.splitlines()
+    """The first of the longest runs of whole lines that parse; blank lines do not count.
+
+    Runs are tried as long as they come to a million characters: texts of which no part is Python
+    would be tried for minutes.
+    """
+    lines, left = text.splitlines(), _MOST_TRIED_CHARS
     filled = [0]
     for line in lines:
         filled.append(filled[-1] + bool(line.strip()))
@@ -50,18 +55,20 @@ def longest_python(text: str) -> str:
         for end in range(len(lines), start, -1):
             if filled[end] - filled[start] <= best:
                 break
-            if _is_python(run := "\n".join(lines[start:end])):
+            run = "\n".join(lines[start:end])
+            if (left := left - len(run)) < 0:
+                return found
+            if _is_python(run):
                 best, found = filled[end] - filled[start], run
                 break
     return found
 
 
-def parse(text: str) -> ast.Module:
-    """The syntax tree of Python; what it only warns of is let pass, as it does when it is run.
+def parsed(text: str) -> ast.Module:
+    """Python as a tree; what its compiler would warn of is the author's affair.
 
     Raises:
-        SyntaxError: It is no Python.
-        ValueError: It has zero bytes in it.
+        SyntaxError, ValueError, RecursionError, MemoryError: It is none.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -70,7 +77,7 @@ def parse(text: str) -> ast.Module:
 
 def _is_python(text: str) -> bool:
     try:
-        parse(text)
+        parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tongwen.judge.inside import Value
-from tongwen.judge.sanitize import parse
+from tongwen.judge.sanitize import parsed
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def typed_inputs(row: Mapping[str, Any], inputs: list[list[Any]]) -> list[list[A
         inputs: Arguments of each call, as they are in its file.
     """
     shapes: dict[int, _Shape] = {}
-    for call in ast.walk(parse(row["assertion"])):
+    for call in ast.walk(parsed(row["assertion"])):
         if isinstance(call, ast.Call) and ast.unparse(call.func) == row["entry_point"]:
             for place, argument in enumerate(call.args):
                 shapes.setdefault(place, _Shape()).see(ast.literal_eval(argument))

@@ -158,7 +158,7 @@ class Watch:
             return "time"
         if self._first is not None and now - self._looked >= _LOOK_S:
             self._looked = now
-            return _held(self._first, self._limits)
+            return held(self._first, self._limits)
         return None
 
     def _told(self, piece: bytes) -> None:
@@ -258,8 +258,13 @@ def _read(descriptor: int, take: Callable[[bytes], None], *, is_last: bool = Fal
     return bool(piece)
 
 
-def _held(first: int, limits: Limits) -> EndedBy | None:
-    """The limit that its memory or its files pass, looked at from outside."""
+def held(first: int, limits: Limits) -> EndedBy | None:
+    """The limit that its memory or its files pass, looked at from outside.
+
+    Args:
+        first: The first process of the sandbox.
+        limits: Its bounds.
+    """
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         used = 0
         for process in psutil.Process(first).children(recursive=True):
@@ -267,12 +272,12 @@ def _held(first: int, limits: Limits) -> EndedBy | None:
                 used += process.memory_info().rss
         if used > limits.memory_bytes:
             return "memory"
-    with suppress(OSError):
-        for name in (host.WORKPLACE, "/dev/shm"):
-            seen = f"/proc/{first}/root{name}"
-            # Until the sandbox is made, it sees the machine's own.
-            if os.stat(seen).st_dev != os.stat(name).st_dev:
-                used_up = os.statvfs(seen)
-                if used_up.f_files - used_up.f_ffree > limits.num_files:
-                    return "files"
+    for name in (host.WORKPLACE, "/dev/shm"):
+        with suppress(OSError):
+            place = f"/proc/{first}/root{name}"
+            # Until the sandbox is made, its first process still sees this machine's own.
+            is_own = os.stat(place).st_dev != os.stat(name).st_dev
+            seen = os.statvfs(place)
+            if is_own and seen.f_files - seen.f_ffree > limits.num_files:
+                return "files"
     return None

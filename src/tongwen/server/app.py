@@ -18,6 +18,7 @@ from tongwen.server.anthropic.errors import anthropic_error
 from tongwen.server.batch.runner import Batches
 from tongwen.server.door import Door
 from tongwen.server.errors import ApiError, api_error
+from tongwen.server.files import Files
 from tongwen.server.ollama import blobs, create, embed, generate, home, pull
 from tongwen.server.ollama import chat as ollama_chat
 from tongwen.server.ollama import models as ollama_models
@@ -77,7 +78,9 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    app.state.batches = Batches(service)
+    limits = service.config.limits
+    files = Files(service.store.home / "files", limits.stored_bytes, limits.stored_files)
+    app.state.files, app.state.batches = files, Batches(service, files)
     for router in ROUTERS:
         app.include_router(router)
     for kind in (ApiError, TongwenError, RequestValidationError, HTTPException, GoneError):

@@ -115,6 +115,12 @@ class Limits:
     stored_bytes: int = 1 << 30
     """Files that one key may keep here, together (`/v1/files`); more are refused (413)."""
 
+    stored_files: int = 1000
+    """How many of them; more are refused (400)."""
+
+    open_batches: int = 100
+    """Batches of one key that have not ended (`/v1/batches`); more are refused (429)."""
+
     batch_rows: int = 16
     """Rows of each batch that are answered at once, after everybody who waits."""
 
@@ -123,6 +129,9 @@ class Limits:
 
     request_s: float = 600.0
     """A request that takes longer is ended (503; a stream says so and ends)."""
+
+    head_s: float = 30.0
+    """A connection that has not sent the head of a request after so long is closed."""
 
     body_s: float = 60.0
     """A body that takes longer to arrive is refused (408); of an uploaded file each part."""
@@ -137,10 +146,13 @@ class Limits:
         for name in (
             "body_bytes",
             "stored_bytes",
+            "stored_files",
+            "open_batches",
             "blob_bytes",
             "batch_rows",
             "waiting",
             "request_s",
+            "head_s",
             "body_s",
             "send_s",
         ):

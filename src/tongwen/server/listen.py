@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +16,7 @@ import uvicorn
 from tongwen.errors import ConfigError
 from tongwen.server.app import create_app
 from tongwen.server.config import ServeConfig
+from tongwen.server.connection import Connection
 from tongwen.server.service import Service
 
 _ENDS = (signal.SIGINT, signal.SIGTERM)
@@ -35,6 +37,8 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service),
+                http=partial(Connection, config.limits.head_s),  # type: ignore[arg-type]
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -81,7 +85,9 @@ def bind(config: ServeConfig) -> socket.socket:
         ConfigError: The address is taken, or none of this machine's.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Said in full: asyncio sends small parts at once (TCP_NODELAY) on sockets that say they are
+    # TCP, and on others each answer waits 40 ms for the client to confirm its head.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((config.host, config.port))

@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from tongwen.errors import BusyError, CapacityError, ModelNotFoundError
 from tongwen.server.config import DerivedEntry, ModelEntry
@@ -17,6 +18,14 @@ from tongwen.server.served import Served
 log = logging.getLogger(__name__)
 
 _LOOKS_EVERY_S, _PATIENCE_S = 0.2, 60.0
+
+
+class Listed(NamedTuple):
+    """A model that can be asked for, as it was listed when its name was looked up."""
+
+    entry: ModelEntry
+    host: ModelEntry
+    """The entry under which its weights are in memory."""
 
 
 class ModelPool:
@@ -54,16 +63,17 @@ class ModelPool:
         Raises:
             ModelNotFoundError: There is none; the nearest are named.
         """
-        known = {each: entry for entry in self.entries() for each in entry.names}
-        if name in known:
-            return known[name]
-        if name.removesuffix(":latest") in known:  # how Ollama's clients spell a bare name
-            return known[name.removesuffix(":latest")]
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
-        there_are = ", ".join(f"`{each}`" for each in near)
-        raise ModelNotFoundError(
-            f"model `{name}` is not served here" + (f"; there is {there_are}" if near else "")
-        )
+        return self.look_up(name).entry
+
+    def look_up(self, name: str) -> Listed:
+        """What a name means; all entries are read for it, from the disk: once is enough.
+
+        Raises:
+            ModelNotFoundError: There is none; the nearest are named.
+        """
+        entries = self.entries()
+        entry = _named(name, entries)
+        return Listed(entry, _host(entry, entries))
 
     def loaded(self) -> list[Served]:
         """Models in memory."""
@@ -75,20 +85,23 @@ class ModelPool:
         return bool(self._loading)
 
     @contextlib.asynccontextmanager
-    async def lease(self, name: str, keep_alive_s: float | None = None) -> AsyncIterator[Served]:
+    async def lease(
+        self, name: str | Listed, keep_alive_s: float | None = None
+    ) -> AsyncIterator[Served]:
         """A model that stays in memory for as long as this lasts, and a while after.
 
         Args:
-            name: As callers write it.
+            name: As callers write it, or looked up.
             keep_alive_s: How long, in place of what the entry or the server says.
 
         Raises:
             ModelNotFoundError: There is no such model.
             TongwenError: It cannot be loaded.
         """
-        served = await self._take(name)
+        listed = self._listed(name)
+        served = await self._take(listed.host)
         try:
-            yield served.under(self.entry(name))
+            yield served.under(listed.entry)
         finally:
             served.num_users -= 1
             if not served.is_leaving:
@@ -105,9 +118,9 @@ class ModelPool:
         async with self.lease(name):
             pass
 
-    def unload(self, name: str) -> bool:
+    def unload(self, name: str | Listed) -> bool:
         """Let a model go as soon as nobody uses it; whether it was in memory."""
-        served = self._served.get(self._host(self.entry(name)).names[0])
+        served = self._served.get(self._listed(name).host.names[0])
         if served is None:
             return False
         served.until, served.is_leaving = 0.0, True
@@ -128,18 +141,14 @@ class ModelPool:
         for each in served:
             await asyncio.to_thread(each.close)
 
-    def _host(self, entry: ModelEntry) -> ModelEntry:
-        """The entry under which its weights are in memory: the first that loads the same."""
-        if not isinstance(entry, DerivedEntry):
-            return entry
-        return next((each for each in self.entries() if each.loads == entry.loads), entry)
+    def _listed(self, name: str | Listed) -> Listed:
+        return self.look_up(name) if isinstance(name, str) else name
 
-    async def _take(self, name: str) -> Served:
+    async def _take(self, entry: ModelEntry) -> Served:
         """A model in memory, loaded if need be, one user more.
 
         Whoever stops waiting does not stop the loading.
         """
-        entry = self._host(self.entry(name))
         key = entry.names[0]
         self._waiting[key] += 1  # so that it does not go between its loading and its first user
         try:
@@ -217,3 +226,23 @@ class ModelPool:
             log.info("`%s` has left memory", served.name)
         if some:
             gc.collect()
+
+
+def _named(name: str, entries: Sequence[ModelEntry]) -> ModelEntry:
+    known = {each: entry for entry in entries for each in entry.names}
+    if name in known:
+        return known[name]
+    if name.removesuffix(":latest") in known:  # how Ollama's clients spell a bare name
+        return known[name.removesuffix(":latest")]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
+    there_are = ", ".join(f"`{each}`" for each in near)
+    raise ModelNotFoundError(
+        f"model `{name}` is not served here" + (f"; there is {there_are}" if near else "")
+    )
+
+
+def _host(entry: ModelEntry, entries: Sequence[ModelEntry]) -> ModelEntry:
+    """The entry under which its weights are in memory: the first that loads the same."""
+    if not isinstance(entry, DerivedEntry):
+        return entry
+    return next((each for each in entries if each.loads == entry.loads), entry)

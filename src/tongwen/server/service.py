@@ -21,7 +21,7 @@ from tongwen.server.errors import RETRY, ApiError
 from tongwen.server.facts import Look, ModelFacts
 from tongwen.server.keys import Caller, Keys
 from tongwen.server.metrics import Metrics
-from tongwen.server.pool import ModelPool
+from tongwen.server.pool import Listed, ModelPool
 from tongwen.server.served import Ask, CallReader, Served, off_loop
 from tongwen.tokenizer.messages import ToolCall
 from tongwen.tokenizer.tool_events import ToolEvent, gather
@@ -151,17 +151,48 @@ class Service:
         Raises:
             ApiError: There are more.
         """
+        if name is not None:
+            return name
         entries = [e for e in self.pool.entries() if not isinstance(e, DerivedEntry)]
-        if name is None and len(entries) != 1:
+        if len(entries) != 1:
             raise ApiError(400, "`model` is missing", "missing_parameter", "model")
-        return entries[0].names[0] if name is None else name
+        return entries[0].names[0]
 
-    async def open(self, wish: Wish, manner: Manner, *, is_part: bool = False) -> Opened:
+    @contextlib.asynccontextmanager
+    async def lease(
+        self, name: str | Listed, keep_alive_s: float | None = None
+    ) -> AsyncIterator[Served]:
+        """A model in memory, for as long as this lasts; for what asks it to write nothing.
+
+        Args:
+            name: As callers write it, or looked up.
+            keep_alive_s: How long it stays afterwards; `None`: as it is set.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            ApiError: It did not come into memory in the time of a request (503).
+            TongwenError: It cannot be loaded.
+        """
+        deadline = asyncio.get_running_loop().time() + self.config.limits.request_s
+        async with contextlib.AsyncExitStack() as held:
+            async with self._until(deadline):
+                served = await held.enter_async_context(self.pool.lease(name, keep_alive_s))
+            yield served
+
+    async def open(
+        self,
+        wish: Wish,
+        manner: Manner,
+        *,
+        listed: Listed | None = None,
+        is_part: bool = False,
+    ) -> Opened:
         """Have a wish admitted; whoever calls closes `Opened.held`.
 
         Args:
             wish: What is asked.
             manner: What comes with it.
+            listed: Its model, where that was looked up before.
             is_part: Whether it is part of a request that was counted and has its place.
 
         Raises:
@@ -173,7 +204,7 @@ class Service:
             if not is_part:
                 held.enter_context(self._place(manner))
             deadline = self._deadline(manner)
-            lease = self.pool.lease(wish.model, manner.keep_alive_s)
+            lease = self.pool.lease(listed or wish.model, manner.keep_alive_s)
             async with self._until(deadline):
                 served = await held.enter_async_context(lease)
             ask = await off_loop(lambda: served.with_defaults(wish.ask(served)), wish.length)
@@ -205,21 +236,31 @@ class Service:
             said = f"{len(wishes)} prompts in one request; at most {_MOST_PARTS} are taken"
             raise ApiError(400, said, "invalid_value")
         places = asyncio.Semaphore(_PARTS_AT_ONCE)
+        models: dict[str, Listed] = {}
 
         async def complete(wish: Wish) -> Done:
             async with places:
-                return await self.complete(wish, manner, is_part=True)
+                listed = models[wish.model]
+                return await self.complete(wish, manner, listed=listed, is_part=True)
 
         with self._place(manner):
+            models |= {name: self.pool.look_up(name) for name in {wish.model for wish in wishes}}
             return await together([complete(wish) for wish in wishes])
 
-    async def complete(self, wish: Wish, manner: Manner, *, is_part: bool = False) -> Done:
-        """Have a wish answered.
+    async def complete(
+        self,
+        wish: Wish,
+        manner: Manner,
+        *,
+        listed: Listed | None = None,
+        is_part: bool = False,
+    ) -> Done:
+        """Have a wish answered; the arguments are those of `open`.
 
         Raises:
             TongwenError: As `open`, or it failed on the way.
         """
-        opened = await self.open(wish, manner, is_part=is_part)
+        opened = await self.open(wish, manner, listed=listed, is_part=is_part)
         events: dict[int, list[ToolEvent]] = {}
         done: dict[int, Completion] = {}
         async with opened.held:

@@ -31,6 +31,11 @@ class TokenizeRequest(Wire):
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
 
+    @property
+    def length(self) -> int:
+        """About how many characters are made tokens."""
+        return len(self.prompt or "") + len(str(self.messages or "")) + len(str(self.tools or ""))
+
 
 class DetokenizeRequest(Wire):
     """Token ids to be made text."""
@@ -52,9 +57,8 @@ async def tokenize(request: Request, body: TokenizeRequest) -> dict[str, Any]:
     service = service_of(request)
     if (body.prompt is None) == (body.messages is None):
         raise invalid("prompt", "give one of `prompt` and `messages`")
-    async with service.pool.lease(service.name_or_only(body.model)) as served:
-        length = len(body.prompt or "") + sum(len(str(each)) for each in body.messages or ())
-        ids = await off_loop(lambda: _ids(served, body), length)
+    async with service.lease(service.name_or_only(body.model)) as served:
+        ids = await off_loop(lambda: _ids(served, body), body.length)
         tokenizer = served.llm.tokenizer
         texts = [tokenizer.token_bytes(each).decode("utf-8", "replace") for each in ids]
         return {
@@ -81,7 +85,7 @@ def _ids(served: Served, body: TokenizeRequest) -> list[int]:
 async def detokenize(request: Request, body: DetokenizeRequest) -> dict[str, Any]:
     """The text of token ids."""
     service = service_of(request)
-    async with service.pool.lease(service.name_or_only(body.model)) as served:
+    async with service.lease(service.name_or_only(body.model)) as served:
         return {"prompt": served.llm.tokenizer.decode(body.tokens)}
 
 
@@ -89,7 +93,7 @@ async def detokenize(request: Request, body: DetokenizeRequest) -> dict[str, Any
 async def tokenizer_info(request: Request, model: str | None = None) -> dict[str, Any]:
     """The control tokens that begin, end and pad, for clients that count tokens through us."""
     service = service_of(request)
-    async with service.pool.lease(service.name_or_only(model)) as served:
+    async with service.lease(service.name_or_only(model)) as served:
         tokenizer = served.llm.tokenizer
         ends = tokenizer.ends
         return {

@@ -1,11 +1,12 @@
 """What the page makes of Markdown."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
+from tests.server.page.serving import StandIn, serving
 from tests.server.page.visit import Visit
 
-Open = Callable[..., Visit]
 TEXT = """# Title
 
 A paragraph with **bold**, *italic*, `code`, ~~gone~~ and
@@ -59,9 +60,17 @@ SHOW = """(m, text) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Browser) -> Iterator[Visit]:
+    """One page for all: its functions are asked, and nothing of it is changed."""
+    with serving(StandIn().app()) as url, browser.new_context(locale="en-US") as context:
+        yield Visit(context.new_page(), url).open()
+
+
 @pytest.fixture
-def at(visit: Open, stand_in_url: str) -> Visit:
-    return visit(stand_in_url)
+def at(opened: Visit) -> Iterator[Visit]:
+    yield opened
+    opened.check()
 
 
 def test_an_answer_that_grows_letter_by_letter_looks_as_if_it_came_at_once(at: Visit) -> None:

@@ -182,7 +182,7 @@ async def create_message(request: Request, body: MessagesRequest) -> Response:
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(request: Request, body: CountRequest) -> dict[str, int]:
     """How many tokens a conversation has."""
-    async with service_of(request).pool.lease(body.model) as served:
+    async with service_of(request).lease(body.model) as served:
         ask = await off_loop(lambda: body.ask(served), body.length)
     return {"input_tokens": len(ask.prompt_ids)}
 

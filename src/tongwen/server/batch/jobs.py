@@ -8,27 +8,29 @@ batches/<id>.lock         held by the process that runs it
 """
 
 import json
-import logging
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
 from tongwen.checkpoint.blobs import full_disk_is_said, write_whole
 from tongwen.server.errors import ApiError
 from tongwen.server.files import new_file_id
+from tongwen.server.notes import Notes
 
 _ID = re.compile(r"batch_[0-9a-f]{32}")
 _DAY_S = 86_400
 
 ENDED = frozenset({"failed", "completed", "expired", "cancelled"})
 """Statuses after which nothing is done."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +63,28 @@ class Jobs:
 
     Args:
         directory: Made with the first.
+        most_open: How many of one owner may be waiting or running.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, most_open: int) -> None:
+        self._directory, self._most_open = directory, most_open
+        self._notes = Notes(directory, "batch_", _read)
+        self._adding = threading.Lock()  # two at once would both find room
 
     def add(self, owner: str, given: Mapping[str, Any], rows: Path) -> Job:
         """Note a batch that is to be run.
 
         Raises:
+            ApiError: The owner has too many that have not ended (429).
             CapacityError: The disk is full.
         """
-        now = int(time.time())
-        batch = {
-            "id": f"batch_{secrets.token_hex(16)}",
-            "object": "batch",
-            **given,
-            "errors": None,
-            "status": "validating",
-            "output_file_id": None,
-            "error_file_id": None,
-            "created_at": now,
-            "expires_at": now + _DAY_S,
-            "request_counts": {"total": 0, "completed": 0, "failed": 0},
-        }
-        job = Job(owner, new_file_id(), new_file_id(), batch)
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with full_disk_is_said(self._directory):
-            os.link(rows, self.path(job, "in"))  # the rows stay, whatever becomes of the file
-        self.save(job)
+        job = _new_job(owner, given)
+        with self._adding:
+            self._check_room(owner)
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with full_disk_is_said(self._directory):
+                os.link(rows, self.path(job, "in"))  # they stay, whatever becomes of the file
+            self.save(job)
         return job
 
     def save(self, job: Job) -> None:
@@ -99,8 +94,9 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """Everybody's, the newest first."""
-        found = [job for note in self._directory.glob("batch_*.json") if (job := _read(note))]
-        return sorted(found, key=lambda job: (job.batch["created_at"], job.id), reverse=True)
+        return sorted(
+            self._notes.all(), key=lambda job: (job.batch["created_at"], job.id), reverse=True
+        )
 
     def find(self, owner: str, batch_id: str) -> Job:
         """One of an owner's.
@@ -108,8 +104,7 @@ class Jobs:
         Raises:
             ApiError: The owner has none of this id (404).
         """
-        note = self._directory / f"{batch_id}.json"
-        job = _read(note) if _ID.fullmatch(batch_id) else None
+        job = self._notes.find(batch_id) if _ID.fullmatch(batch_id) else None
         if job is None or job.owner != owner:
             raise ApiError(404, f"there is no batch `{batch_id[:64]}`", "not_found", "batch_id")
         return job
@@ -134,16 +129,53 @@ class Jobs:
         for kind in ("in", "out", "err", "cancel"):
             self.path(job, kind).unlink(missing_ok=True)
 
+    def _check_room(self, owner: str) -> None:
+        count = sum(job.owner == owner and not job.has_ended for job in self.all())
+        if count >= self._most_open:
+            said = f"{count} batches have not ended, of at most {self._most_open}"
+            raise ApiError(429, f"{said}; wait, or cancel one", "too_many_batches")
+
     def path(self, job: Job, kind: str) -> Path:
         """One of its files."""
         return self._directory / f"{job.id}.{kind}"
 
 
-def _read(note: Path) -> Job | None:
-    try:
-        return Job(*json.loads(note.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        log.warning("the note `%s` is damaged (%s); its batch is left alone", note, error)
-        return None
+def _new_job(owner: str, given: Mapping[str, Any]) -> Job:
+    now = int(time.time())
+    batch = {
+        "id": f"batch_{secrets.token_hex(16)}",
+        "object": "batch",
+        **given,
+        "errors": None,
+        "status": "validating",
+        "output_file_id": None,
+        "error_file_id": None,
+        "created_at": now,
+        "expires_at": now + _DAY_S,
+        "request_counts": {"total": 0, "completed": 0, "failed": 0},
+    }
+    return Job(owner, new_file_id(), new_file_id(), batch)
+
+
+class _Batch(BaseModel):
+    """What is read of a batch's object; the rest of it is only shown."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    endpoint: str
+    status: str
+    created_at: int
+    expires_at: int
+    request_counts: dict[str, int]
+
+
+_NOTE = TypeAdapter(tuple[str, str, str, _Batch])
+
+
+def _read(note: Path) -> Job:
+    tree = pydantic_core.from_json(note.read_bytes())
+    job = Job(*_NOTE.validate_python(tree)[:3], tree[3])
+    if job.id != note.stem:
+        raise ValueError(f"it is about `{job.id}`")
+    return job

@@ -1,18 +1,21 @@
-"""A batch file answered in this process, without a server."""
+"""A batch file answered here, without `/v1/batches`: by a model in this process, or an endpoint."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from tongwen.client.http import HttpClient
 from tongwen.errors import RequestError
 from tongwen.server.batch.output import Output
 from tongwen.server.batch.rows import (
     Fault,
     Row,
     Survey,
+    answer_line,
     answer_row,
+    check_whole,
     fault_line,
     is_answer,
     read_rows,
@@ -20,7 +23,9 @@ from tongwen.server.batch.rows import (
     run_rows,
     survey,
 )
+from tongwen.server.errors import ApiError
 from tongwen.server.keys import Caller
+from tongwen.server.openai.errors import openai_error
 from tongwen.server.service import Manner, Service
 
 
@@ -62,10 +67,72 @@ class Progress:
         return self.seconds / since * (self.total - self.done) if since else None
 
 
+@runtime_checkable
+class Answerer(Protocol):
+    """Whoever answers rows."""
+
+    @property
+    def model(self) -> str | None:
+        """What rows ask that name none; `None`: they stay as they are."""
+        ...
+
+    async def ready(self) -> None:
+        """Make ready; what fails for all rows fails here.
+
+        Raises:
+            TongwenError: No row could be answered.
+        """
+        ...
+
+    async def answer(self, row: Row) -> dict[str, Any]:
+        """The line that answers a row.
+
+        Raises:
+            TongwenError: It may be answered another time: nothing is written of it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A model of this process."""
+
+    service: Service
+    model: str | None
+
+    async def ready(self) -> None:
+        """Bring it into memory."""
+        assert self.model is not None, "a model in memory has a name"
+        await self.service.pool.preload(self.model)
+
+    async def answer(self, row: Row) -> dict[str, Any]:
+        """Its answer."""
+        manner = Manner(Caller("", is_admin=False), is_patient=True)
+        return await answer_row(self.service, manner, row)
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """An OpenAI-compatible endpoint."""
+
+    client: HttpClient
+    model: str | None
+
+    async def ready(self) -> None:
+        """Nothing: the first row shows whether it answers."""
+
+    async def answer(self, row: Row) -> dict[str, Any]:
+        """What it says, also where it refuses."""
+        try:
+            check_whole(row)
+        except ApiError as error:
+            return answer_line(row, error.status, openai_error(error))
+        return answer_line(row, *await self.client.post(row.url.removeprefix("/v1"), row.body))
+
+
 async def run_file(
-    service: Service,
+    answerer: Answerer,
     *,
-    model: str,
     source: Path,
     target: Path,
     concurrency: int,
@@ -74,8 +141,7 @@ async def run_file(
     """Answer the rows of a file that the output does not hold yet.
 
     Args:
-        service: Has the model.
-        model: What rows ask that name none.
+        answerer: Has the model.
         source: An OpenAI batch file.
         target: Answers and errors are appended to it, in the order in which they come.
         concurrency: Rows at once.
@@ -83,7 +149,8 @@ async def run_file(
 
     Raises:
         RequestError: Two rows have one `custom_id`, or the output is that of another file.
-        TongwenError: The model cannot be loaded.
+        TongwenError: The model cannot be loaded, or the endpoint does not answer; what is answered
+            stays.
         CapacityError: The disk is full.
     """
     found = survey(source)
@@ -94,7 +161,7 @@ async def run_file(
         _check_same(found, output, source)
         done = frozenset(output.ids)
         if len(done) < found.total:
-            await service.pool.preload(model)  # fails once, here, and not with every row
+            await answerer.ready()  # fails once, here, and not with every row
         progress = Progress(total=found.total, before=len(done), begun=time.monotonic())
 
         def write(line: dict[str, Any]) -> None:
@@ -102,18 +169,16 @@ async def run_file(
             _count(progress, line)
             tell(progress)
 
-        manner = Manner(Caller("", is_admin=False), is_patient=True)
-        await run_rows(
-            _left(source, model, done, write),
-            lambda row: answer_row(service, manner, row),
-            write,
-            concurrency,
-        )
+        rows = _left(source, answerer.model, done, write)
+        await run_rows(rows, answerer.answer, write, concurrency)
     return progress
 
 
 def _left(
-    source: Path, model: str, done: frozenset[str | int], write: Callable[[dict[str, Any]], None]
+    source: Path,
+    model: str | None,
+    done: frozenset[str | int],
+    write: Callable[[dict[str, Any]], None],
 ) -> Iterator[Row]:
     """The rows that are still to be asked; lines that are none are written at once."""
     for row in read_rows(source):
@@ -122,7 +187,8 @@ def _left(
         if isinstance(row, Fault):
             write(fault_line(row))
         else:
-            yield Row(row.line, row.custom_id, row.url, {"model": model, **row.body})
+            named = row.body if model is None else {"model": model, **row.body}
+            yield Row(row.line, row.custom_id, row.url, named)
 
 
 def _check_same(found: Survey, output: Output, source: Path) -> None:
@@ -138,6 +204,6 @@ def _count(progress: Progress, line: dict[str, Any]) -> None:
         progress.failed += 1
         return
     progress.completed += 1
-    usage = line["response"]["body"]["usage"]
+    usage = line["response"]["body"].get("usage") or {}  # other servers leave it out
     progress.prompt_tokens += usage.get("prompt_tokens", usage.get("input_tokens", 0))
     progress.completion_tokens += usage.get("completion_tokens", usage.get("output_tokens", 0))

@@ -155,8 +155,7 @@ async def answer_row(
         if wait_s is None or not may_wait():
             break
         await asyncio.sleep(wait_s)
-    response = {"status_code": status, "request_id": secrets.token_hex(16), "body": body}
-    return {"id": _new_id(), "custom_id": row.custom_id, "response": response, "error": None}
+    return answer_line(row, status, body)
 
 
 async def _ask(
@@ -165,8 +164,7 @@ async def _ask(
     """Status and body of an answer, or how long to wait before asking again."""
     endpoint = ENDPOINTS[row.url]
     try:
-        if row.body.get("stream"):
-            raise invalid("stream", "`stream`: a row is answered whole")
+        check_whole(row)
         body = endpoint.request.model_validate(row.body)
         later, salt = row.body.get("priority") or 0, row.body.get("cache_salt")
         manner = replace(manner, priority=manner.priority + max(later, 0), salt=salt)
@@ -177,6 +175,22 @@ async def _ask(
         told = api_error(error)
     wait_s = min(float(told.headers.get("Retry-After", "1")), _MOST_WAIT_S)
     return told.status, openai_error(told), wait_s if told.code in _WAIT_CODES else None
+
+
+def check_whole(row: Row) -> None:
+    """Refuse a row that asks for a stream.
+
+    Raises:
+        ApiError: It does.
+    """
+    if row.body.get("stream"):
+        raise invalid("stream", "`stream`: a row is answered whole")
+
+
+def answer_line(row: Row, status: int, body: dict[str, Any]) -> dict[str, Any]:
+    """The line of a row that was asked."""
+    response = {"status_code": status, "request_id": secrets.token_hex(16), "body": body}
+    return {"id": _new_id(), "custom_id": row.custom_id, "response": response, "error": None}
 
 
 def fault_line(fault: Fault) -> dict[str, Any]:

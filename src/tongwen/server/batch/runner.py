@@ -42,12 +42,13 @@ class Batches:
 
     Args:
         service: The server's.
+        files: Where answers go.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service, home = service, service.store.home
-        self.jobs = Jobs(home / "batches")
-        self._files = Files(home / "files", service.config.limits.stored_bytes)
+    def __init__(self, service: Service, files: Files) -> None:
+        self._service, self._files = service, files
+        open_batches = service.config.limits.open_batches
+        self.jobs = Jobs(service.store.home / "batches", open_batches)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def resume(self) -> None:

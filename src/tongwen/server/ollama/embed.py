@@ -8,9 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from tongwen.server.ollama.durations import nanoseconds
-from tongwen.server.ollama.names import entry_of
+from tongwen.server.ollama.names import entry_of, look_up
 from tongwen.server.ollama.options import Options
 from tongwen.server.ollama.wire import KeepAlive, preload
+from tongwen.server.pool import Listed
 from tongwen.server.service import Manner, Service, caller_of, service_of
 from tongwen.server.sse import unless_gone
 from tongwen.server.texts import embed
@@ -46,20 +47,20 @@ async def embed_texts(request: Request, body: EmbedRequest) -> Response:
     Ollama documents `truncate` as true where it is not given.
     """
     service = service_of(request)
-    entry_of(service, body.model)
+    listed = look_up(service, body.model)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not any(texts):
         await preload(request, body.model, body.keep_alive)
         return JSONResponse({"model": body.model, "embeddings": []})
     manner = Manner(caller_of(request), keep_alive_s=body.keep_alive)
-    return JSONResponse(await unless_gone(request, _embedded(service, manner, body, texts)))
+    return JSONResponse(await unless_gone(request, _embedded(service, listed, manner, body, texts)))
 
 
 async def _embedded(
-    service: Service, manner: Manner, body: EmbedRequest, texts: list[str]
+    service: Service, listed: Listed, manner: Manner, body: EmbedRequest, texts: list[str]
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    async with service.pool.lease(body.model, body.keep_alive):
+    async with service.lease(listed, body.keep_alive):
         ready = time.perf_counter()
         vectors, done = await embed(
             service,

@@ -8,6 +8,7 @@ from tongwen.errors import ModelNotFoundError
 from tongwen.server.config import ModelEntry
 from tongwen.server.errors import ApiError, invalid
 from tongwen.server.ollama.errors import not_found
+from tongwen.server.pool import Listed
 from tongwen.server.service import Service
 from tongwen.server.wire import Wire
 
@@ -58,8 +59,17 @@ def entry_of(service: Service, name: str) -> ModelEntry:
     Raises:
         ApiError: There is none (404).
     """
+    return look_up(service, name).entry
+
+
+def look_up(service: Service, name: str) -> Listed:
+    """What a name means.
+
+    Raises:
+        ApiError: Nothing (404).
+    """
     try:
-        return service.pool.entry(name)
+        return service.pool.look_up(name)
     except ModelNotFoundError as error:
         raise not_found(name) from error
 

@@ -16,11 +16,11 @@ from tongwen.engine.params import SamplingParams
 from tongwen.server.errors import api_error, invalid, unsupported
 from tongwen.server.ollama.durations import keep_alive_s, nanoseconds, now
 from tongwen.server.ollama.errors import ollama_error
-from tongwen.server.ollama.names import Empty, entry_of
+from tongwen.server.ollama.names import Empty, look_up
 from tongwen.server.ollama.options import Options, options_of
 from tongwen.server.openai.logprobs import chat_logprobs
 from tongwen.server.served import Ask, Served
-from tongwen.server.service import Manner, Opened, Piece, Service, Wish, caller_of, service_of
+from tongwen.server.service import Done, Manner, Opened, Piece, Wish, caller_of, service_of
 from tongwen.server.sse import LINES, HeldStream, to_json, unless_gone
 from tongwen.server.wire import Wire
 from tongwen.tokenizer.messages import ToolCall
@@ -155,14 +155,15 @@ class Voice(Protocol):
 async def answer(request: Request, body: SamplingRequest, wish: Wish, voice: Voice) -> Response:
     """Answer a wish, streamed unless that was declined."""
     service = service_of(request)
-    entry_of(service, body.model)
+    listed = look_up(service, body.model)
     manner = Manner(caller_of(request), keep_alive_s=body.keep_alive)
     timed = Timed(wish)
     if body.stream is not False:
-        opened = await unless_gone(request, service.open(timed, manner))
+        opened = await unless_gone(request, service.open(timed, manner, listed=listed))
         writer = _Records(opened.served, body, voice, timed)
         return HeldStream(_lines(opened, writer), opened.held, LINES)
-    return JSONResponse(await unless_gone(request, _whole(service, manner, body, voice, timed)))
+    done = await unless_gone(request, service.complete(timed, manner, listed=listed))
+    return JSONResponse(_whole(done, body, voice, timed))
 
 
 async def preload(request: Request, model: str, keep_alive_s: float | None) -> str:
@@ -173,18 +174,15 @@ async def preload(request: Request, model: str, keep_alive_s: float | None) -> s
         TongwenError: It cannot be loaded.
     """
     service = service_of(request)
-    entry_of(service, model)
+    listed = look_up(service, model)
     if keep_alive_s == 0:
-        service.pool.unload(model)
+        service.pool.unload(listed)
         return "unload"
-    async with service.pool.lease(model, keep_alive_s):
+    async with service.lease(listed, keep_alive_s):
         return "load"
 
 
-async def _whole(
-    service: Service, manner: Manner, body: SamplingRequest, voice: Voice, timed: Timed
-) -> dict[str, Any]:
-    done = await service.complete(timed, manner)
+def _whole(done: Done, body: SamplingRequest, voice: Voice, timed: Timed) -> dict[str, Any]:
     (one,) = done.answers
     made = one.completion
     record = {

@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from tongwen.server.errors import ApiError, invalid, unsupported
 from tongwen.server.files import Files
 from tongwen.server.paging import page_of
-from tongwen.server.service import caller_of, service_of
+from tongwen.server.service import caller_of
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -21,8 +21,8 @@ _UNSERVED = ("expires_after", "expires_after[anchor]", "expires_after[seconds]")
 
 def files_of(request: Request) -> Files:
     """The files of the server that a request is for."""
-    service = service_of(request)
-    return Files(service.store.home / "files", service.config.limits.stored_bytes)
+    files: Files = request.app.state.files
+    return files
 
 
 @router.post("/v1/files")

@@ -186,6 +186,8 @@ class ResponsesRequest(Wire):
         }
 
     def _choice(self) -> str:
+        if isinstance(self.tool_choice, NamedTool) and not self.tools:
+            raise invalid("tool_choice", "`tool_choice` names a tool, but there are no `tools`")
         if isinstance(self.tool_choice, NamedTool):
             return self.tool_choice.name
         if self.tool_choice == "required" and not self.tools:
@@ -193,6 +195,8 @@ class ResponsesRequest(Wire):
         return self.tool_choice or "auto"
 
     def _params(self) -> SamplingParams:
+        if self.stream_options is not None and not self.stream:
+            raise invalid("stream_options", "`stream_options` goes with `stream`: true")
         given: dict[str, Any] = {
             "max_tokens": self.max_output_tokens,
             "temperature": self.temperature,

@@ -126,6 +126,7 @@ class SamplingWire(Wire):
     ignore_eos: bool | None = None
     allowed_token_ids: list[int] | None = None
     prompt_logprobs: int | None = None
+    prompt_logprobs_from: int | None = None
     return_token_ids: bool | None = None
     priority: int | None = None
     cache_salt: str | None = None
@@ -175,6 +176,7 @@ class SamplingWire(Wire):
             "ignore_eos": self.ignore_eos,
             "allowed_token_ids": self.allowed_token_ids,
             "prompt_logprobs": self.prompt_logprobs,
+            "prompt_logprobs_from": self.prompt_logprobs_from,
             "constraint": self.constraint(),
             "loop_guard": self.loop_guard,
             "language_guard": self.language_guard,
@@ -192,36 +194,42 @@ class SamplingWire(Wire):
         return {int(token): bias for token, bias in self.logit_bias.items()}
 
     def _guided(self) -> list[Constraint]:
-        found: list[Constraint] = []
-        if self.guided_json is not None:
-            found.append(JsonSchema(_schema(self.guided_json, "guided_json")))
-        if self.guided_regex is not None:
-            found.append(Regex(self.guided_regex))
-        if self.guided_choice is not None:
-            found.append(Choice(self.guided_choice))
-        if self.guided_grammar is not None:
-            found.append(Lark(self.guided_grammar))
-        return found
+        return _constraints(
+            "guided_json",
+            self.guided_json,
+            self.guided_regex,
+            self.guided_choice,
+            self.guided_grammar,
+        )
 
     def _structured(self) -> list[Constraint]:
-        form, found = self.structured_outputs, list[Constraint]()
+        form = self.structured_outputs
         if form is None:
-            return found
-        if form.json_ is not None:
-            found.append(JsonSchema(_schema(form.json_, "structured_outputs.json")))
-        if form.regex is not None:
-            found.append(Regex(form.regex))
-        if form.choice is not None:
-            found.append(Choice(form.choice))
-        if form.grammar is not None:
-            found.append(Lark(form.grammar))
-        if form.json_object:
-            found.append(JsonObject())
-        return found
+            return []
+        name = "structured_outputs.json"
+        found = _constraints(name, form.json_, form.regex, form.choice, form.grammar)
+        return [*found, JsonObject()] if form.json_object else found
 
     def _format(self) -> list[Constraint]:
         form = None if self.response_format is None else self.response_format.constraint()
         return [] if form is None else [form]
+
+
+def _constraints(
+    name: str,
+    schema: dict[str, Any] | bool | str | None,
+    regex: str | None,
+    choice: list[str] | None,
+    grammar: str | None,
+) -> list[Constraint]:
+    """The forms that were given; `name` is what the schema is called there."""
+    given: list[Constraint | None] = [
+        None if schema is None else JsonSchema(_schema(schema, name)),
+        None if regex is None else Regex(regex),
+        None if choice is None else Choice(choice),
+        None if grammar is None else Lark(grammar),
+    ]
+    return [each for each in given if each is not None]
 
 
 def _schema(given: dict[str, Any] | bool | str, name: str) -> dict[str, Any] | bool:

@@ -1,0 +1,246 @@
+"""One benchmark on one model, with its figure and its receipt."""
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tongwen.client.client import MOST_AT_ONCE, Client
+from tongwen.errors import RequestError
+from tongwen.evals.catalogue import task_named
+from tongwen.evals.examine import Progress, Tell, examine
+from tongwen.evals.fetch import from_hub
+from tongwen.evals.figure import Figure
+from tongwen.evals.journal import Journal, write_records
+from tongwen.evals.receipt import Receipt, Settings, code_digest, file_digest, this_machine
+from tongwen.evals.record import Record
+from tongwen.evals.sample import Sample
+from tongwen.evals.subject import Subject
+from tongwen.evals.task import Setup, Task
+from tongwen.judge.benchmarks import Benchmarks
+from tongwen.judge.sandbox import Sandbox
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalConfig:
+    """How benchmarks are run."""
+
+    data: Path | None = None
+    """Directory that holds the benchmarks' files; `None`: fetched."""
+
+    out: Path
+    """Directory of receipts and samples."""
+
+    preset: str | None = None
+    """The published way to run them; `None`: each benchmark's first."""
+
+    limit: int | None = None
+    """Samples, drawn by the seed; `None`: all of them."""
+
+    shots: int | None = None
+    """Solved rows before each sample; `None`: as the preset says."""
+
+    n: int = 1
+    """Completions of each sample."""
+
+    temperature: float = 0.0
+    seed: int = 0
+    concurrency: int = MOST_AT_ONCE
+    """Samples in the model's hands at once; changes no figure."""
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "n", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RequestError(f"`{name}` must be at least 1, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """Who is measured, by whose judgement."""
+
+    client: Client
+    subject: Subject
+    sandbox: Sandbox | None = None
+    judge: Client | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """A benchmark that was run."""
+
+    receipt: Receipt
+    path: Path
+    """Where the receipt lies."""
+
+    records: list[Record] = field(repr=False)
+    """Every sample."""
+
+    not_run: tuple[str, ...] = ()
+    """What of the benchmark was left out, and why."""
+
+    @property
+    def figure(self) -> Figure:
+        """What it came to."""
+        return self.receipt.figure
+
+
+async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> Result:
+    """Run one benchmark; what an earlier run of the same settings did is not done again.
+
+    Raises:
+        RequestError: The benchmark, the preset or its data is not there; or no sample was graded.
+    """
+    started = time.monotonic()
+    task = make_task(name, bench, config)
+    settings = settings_of(name, task, config)
+    samples = chosen(task.samples(), config.limit, config.seed)
+    data = dict(task.setup.data.digests)
+    key = _key(settings, bench.subject, data, code_digest())
+    stem = _stem(settings, bench.subject, key)
+    with Journal(config.out / f"{stem}.partial.jsonl", key) as journal:
+        records = await examine(
+            task,
+            bench.client,
+            samples,
+            journal,
+            progress=Progress(name, len(samples)),
+            concurrency=config.concurrency,
+            tell=tell,
+        )
+    figure = figure_of(task, samples, records)
+    seconds = time.monotonic() - started
+    result = issue(
+        settings=settings,
+        subject=bench.subject,
+        figure=figure,
+        records=records,
+        data=data,
+        out=config.out,
+        seconds=seconds,
+    )
+    if not result.receipt.num_failed:  # else the journal lets the next run ask those alone
+        journal.path.unlink()
+    return replace(result, not_run=task.not_run())
+
+
+def issue(
+    *,
+    settings: Settings,
+    subject: Subject,
+    figure: Figure,
+    records: list[Record],
+    data: Mapping[str, str],
+    out: Path,
+    seconds: float,
+) -> Result:
+    """Write the samples and the receipt of a run that is over."""
+    code = code_digest()
+    stem = _stem(settings, subject, _key(settings, subject, data, code))
+    kept = out / f"{stem}.samples.jsonl"
+    write_records(kept, records)
+    receipt = Receipt(
+        settings=settings,
+        subject=subject,
+        figure=figure,
+        num_samples=len(records),
+        num_failed=sum(record.failed is not None for record in records),
+        data=data,
+        code=code,
+        samples_file=kept.name,
+        samples_sha256=file_digest(kept),
+        machine=this_machine(),
+        seconds=round(seconds, 3),
+    )
+    path = out / f"{stem}.receipt.json"
+    receipt.write(path)
+    return Result(receipt=receipt, path=path, records=records)
+
+
+def make_task(name: str, bench: Bench, config: EvalConfig) -> Task:
+    """A benchmark with what it works with.
+
+    Raises:
+        RequestError: There is none of that name, or it has no such preset.
+    """
+    kind = task_named(name)
+    return kind(
+        Setup(
+            data=Benchmarks(config.data, from_hub(kind.about.hub)),
+            preset=config.preset or next(iter(kind.about.presets)),
+            is_chat=bench.subject.is_chat,
+            continues_answers=bench.subject.continues_answers,
+            shots=config.shots,
+            n=config.n,
+            temperature=config.temperature,
+            seed=config.seed,
+            sandbox=bench.sandbox,
+            judge=bench.judge,
+        )
+    )
+
+
+def chosen(samples: list[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """As many samples, drawn by the seed, in the order of the file; fewer are among more."""
+    ids = {sample.id for sample in samples}
+    assert len(ids) == len(samples), "a sample is told from all others by its id"
+    if limit is None or limit >= len(samples):
+        return samples
+    order = list(range(len(samples)))
+    random.Random(seed).shuffle(order)
+    return [samples[place] for place in sorted(order[:limit])]
+
+
+def figure_of(task: Task, samples: Sequence[Sample], records: Sequence[Record]) -> Figure:
+    """The figure of what was graded.
+
+    Raises:
+        RequestError: Nothing was.
+    """
+    pairs = zip(samples, records, strict=True)
+    graded = [record.graded(sample) for sample, record in pairs if record.failed is None]
+    if not graded:
+        raise RequestError(
+            f"not one of {len(records)} samples of `{task.about.title}` was graded: "
+            f"{records[0].failed if records else 'there are none'}"
+        )
+    return task.figure(graded)
+
+
+def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
+    """What a receipt says that was asked for."""
+    runs_programs = "sandbox" in task.about.needs
+    return Settings(
+        task=name,
+        preset=task.setup.preset,
+        shots=task.num_shots,
+        limit=config.limit,
+        seed=config.seed,
+        n=config.n,
+        temperature=config.temperature,
+        judge=_judge_of(task),
+        sandbox=task.sandbox.kind if runs_programs else None,
+    )
+
+
+def _judge_of(task: Task) -> str | None:
+    """Whoever was named; a benchmark that cannot do without says so here."""
+    judge = task.judge if "judge" in task.about.needs else task.setup.judge
+    return None if judge is None else judge.model
+
+
+def _key(settings: Settings, subject: Subject, data: Mapping[str, str], code: str) -> str:
+    whole = json.dumps([asdict(settings), subject.to_json(), dict(data), code], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _stem(settings: Settings, subject: Subject, key: str) -> str:
+    return "-".join((settings.task, settings.preset, _plain(subject.name), key[:8]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", Path(name).name)[:60]

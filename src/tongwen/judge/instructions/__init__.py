@@ -1,0 +1,1 @@
+"""IFEval's verifiable instructions: whether a completion did what its prompt asked."""

@@ -126,6 +126,11 @@ def test_a_completion_stands_behind_the_prompt_or_its_imports(sandbox: Sandbox) 
         "('os').environ)); sys.exit(0)",
         "    import sys; print(sys.stdin.read(), flush=True); raise SystemExit",
         "    import os; os.write(1, os.read(0, 1000)); os._exit(0)",
+        "    import os; os.lseek(0, 0, 0); os.write(1, os.read(0, 9999)); os._exit(0)",
+        "    import sys; sys.stdin.seek(0); print(sys.stdin.read(), flush=True); exit()",
+        "    import sys; sys.__stdin__.seek(0); print(sys.__stdin__.read(), flush=True); exit()",
+        "    print(open('/proc/self/fd/0').read(), flush=True); exit()",
+        "    import __main__; print(vars(__main__), flush=True); exit()",
         "    print(open('inside.py').read(), flush=True); exit(0)",
     ],
 )

@@ -121,6 +121,15 @@ def _run(source: str, name: str) -> dict[str, Any]:
     return module.__dict__
 
 
+def _forget_stdin() -> None:
+    """Make what was given unreadable: it lies in a file, which could be read again."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    empty = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdin = sys.__stdin__ = empty  # type: ignore[misc]
+
+
 def _asserts(given: dict[str, Any]) -> Never:
     told = os.dup(1)
     _run(given["source"], "program")
@@ -170,7 +179,13 @@ def _alarm(*_: object) -> NoReturn:
     raise _TooLong
 
 
+def _main() -> None:
+    given = json.load(sys.stdin)
+    _forget_stdin()
+    {"asserts": _asserts, "outputs": _outputs, "script": _script}[sys.argv[1]](given)
+
+
 if __name__ == "__main__":
     for _name in ("exit", "quit"):
         setattr(builtins, _name, sys.exit)
-    {"asserts": _asserts, "outputs": _outputs, "script": _script}[sys.argv[1]](json.load(sys.stdin))
+    _main()

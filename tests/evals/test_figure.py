@@ -13,7 +13,7 @@ from tongwen.evals.sample import Grade, Graded, Sample
 
 def graded(*scores: float, group: str = "", parsed: tuple[str | None, ...] | None = None) -> Graded:
     """A sample whose completions were given these scores."""
-    said = parsed if parsed is not None else (None,) * len(scores)
+    said = parsed if parsed is not None else tuple(map(str, scores))
     grades = (
         Grade(score=float(score), parsed=each) for score, each in zip(scores, said, strict=True)
     )

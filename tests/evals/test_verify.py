@@ -221,7 +221,10 @@ def test_data_that_was_changed_is_named(measure: Measure, check: Check, data: Pa
 def test_data_that_is_not_there_is_a_difference(measure: Measure, check: Check) -> None:
     verdict = check(measure("tiny-rank"), data=Path("nowhere"))
     assert whats(verdict) == {("benchmark", None)}
-    assert verdict.differences[0].now == "the benchmark's file `tiny/test` is not there: `nowhere`"
+    assert (
+        verdict.differences[0].now
+        == "the benchmark's file `tiny/test` is not there: not in `nowhere`"
+    )
 
 
 def test_other_weights_are_named_before_their_answers(

@@ -264,10 +264,12 @@ def main() -> None:
         made = [made_of(files, name, options.shots) for name in options.tasks]
         llm = LLM(options.model, context=8192)
         comparison = compare(files, made, llm, url, options.model)
-    for name, each in comparison.verdicts.items():
-        print(json.dumps({"task": name} | asdict(each)), flush=True)
+    lines = [json.dumps(line, ensure_ascii=False) for line in _lines(options, made, comparison)]
+    print(*lines, sep="\n", flush=True)
     if options.out is not None:
-        _keep(options, comparison)
+        path = options.out / f"harness_parity_{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        with path.open("a", encoding="utf-8") as file:  # what other runs of the day found stays
+            file.writelines(f"{line}\n" for line in lines)
     sys.exit(not all(each.is_equal for each in comparison.verdicts.values()))
 
 
@@ -284,18 +286,29 @@ def made_of(files: Files, name: str, shots: int | None = None) -> Compared:
     return make(files, published if shots is None else shots)
 
 
-def _keep(options: argparse.Namespace, comparison: Comparison) -> None:
-    told = {
-        "benchmark": "harness_parity",
-        "question": QUESTION,
-        "results": {name: asdict(each) for name, each in comparison.verdicts.items()},
-        "seconds": {"lm_eval": comparison.theirs_s, "ours": comparison.ours_s},
-        "settings": {"model": options.model, "seed": options.seed, "shots": options.shots},
-        **surroundings(),
-    }
-    told["versions"]["lm_eval"] = importlib.metadata.version("lm_eval")
-    path = options.out / f"harness_parity_{datetime.now(UTC):%Y-%m-%d}.json"
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _lines(
+    options: argparse.Namespace, made: Sequence[Compared], comparison: Comparison
+) -> list[dict[str, Any]]:
+    """What was found of each benchmark, and how."""
+    around = surroundings()
+    around["versions"]["lm_eval"] = importlib.metadata.version("lm_eval")
+    return [
+        {
+            "benchmark": "harness_parity",
+            "question": QUESTION,
+            "task": each.name,
+            "shots": each.shots,
+            "result": asdict(comparison.verdicts[each.name]),
+            "seconds": {
+                "of": [one.name for one in made],
+                "lm_eval": comparison.theirs_s,
+                "ours": comparison.ours_s,
+            },
+            "settings": {"model": options.model, "seed": options.seed},
+            **around,
+        }
+        for each in made
+    ]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """What the tests share: tiny models made on the spot, the real model, the benchmark data."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tongwen.checkpoint.store import Store, default_home
+from tongwen.errors import SandboxError
+from tongwen.judge.sandbox import Kind, Sandbox
 from tongwen.model.config import Qwen2Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +26,21 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the benchmark data beside the repository (`../shared`) is absent")
     return path
+
+
+def sandbox_of(kind: Kind | None) -> Sandbox:
+    """A sandbox of a kind; where it cannot be made, the test says so."""
+    try:
+        return Sandbox(kind)
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """Where programs that a model wrote may run; the kind that serves here."""
+    with sandbox_of(None) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import contextlib
 import json
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,9 +62,8 @@ def piece(said: str, reason: str | None = None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def standing_in(*answers: bytes) -> Iterator[StandIn]:
-    """An endpoint on a port of its own."""
-    stand_in = StandIn(answers)
+def serving(take: Callable[[str, bytes], bytes]) -> Iterator[str]:
+    """A port of its own, where `take` answers the head and the body of each request; its URL."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -75,15 +74,22 @@ def standing_in(*answers: bytes) -> Iterator[StandIn]:
                 head += line
             length = [line for line in head.lower().split(b"\r\n") if b"content-length" in line]
             body = self.rfile.read(int(length[0].partition(b":")[2])) if length else b""
-            self.wfile.write(stand_in.take(head.decode(), body))
+            self.wfile.write(take(head.decode(), body))
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        stand_in.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield stand_in
+            yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def standing_in(*answers: bytes) -> Iterator[StandIn]:
+    """An endpoint that gives these answers."""
+    stand_in = StandIn(answers)
+    with serving(stand_in.take) as stand_in.url:
+        yield stand_in

@@ -96,12 +96,14 @@ def test_where_card_and_report_differ_both_are_printed() -> None:
     assert cells_of(table, "MMLU")["Qwen2-0.5B-Instruct"] == "37.9"
 
 
-def test_a_composed_line_is_the_mean_of_its_parts() -> None:
+def test_a_composed_line_is_the_mean_of_its_parts_and_same_questions_err_alike() -> None:
     parts = ("humaneval", "humaneval_plus", "mbpp", "mbpp_plus")
     scores = dict(zip(parts, (0.6, 0.5, 0.4, 0.3), strict=True))
     results = {name: Figure(score=score, stderr=0.02) for name, score in scores.items()}
     table = card(BASE_CARD, [Measured("mine", results)], [])
-    assert cells_of(table, "EvalPlus")["mine"] == "45.0 ± 1.0"  # 0.02 / sqrt(4)
+    assert (
+        cells_of(table, "EvalPlus")["mine"] == "45.0 ± 1.4"
+    )  # two kinds of questions: 0.02 / sqrt(2)
     del results["mbpp_plus"]
     table = card(BASE_CARD, [Measured("mine", results)], [])
     assert cells_of(table, "EvalPlus")["mine"] == "not run"

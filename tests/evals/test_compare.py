@@ -58,6 +58,15 @@ def test_samples_that_flipped_are_told_with_their_answers(run: Run) -> None:
     assert found.paired.difference == pytest.approx(3 / NUM_ROWS)
     assert "better in B: 3" in found.text()
     assert "better in A: 0" in found.text()
+
+
+def test_of_a_perplexity_less_is_better(measure: Measure) -> None:
+    before = read_run(measure("tiny-weigh").path)
+    found = compare(before, with_scores(before, {"row 1": 0.0, "row 2": 0.0, "row 5": 1e9}))
+    assert found.less_is_better
+    assert found.text().startswith("tiny-weigh, less is better\n")
+    assert "better in B: 2\n  row 1" in found.text()
+    assert "better in A: 1\n  row 5" in found.text()
     back = json.loads(json.dumps(found.to_json()))
     assert [flip["id"] for flip in back["flips"]] == ["row 1", "row 2", "row 5"]
 

@@ -226,14 +226,14 @@ def test_a_perplexity_is_exported_as_it_is(tmp_path: Path, name: str) -> None:
     answer = Answer(likelihoods=(Likelihood(logprob=-40.0, num_tokens=8),))
     record = Record(id="t", prompt="text", answers=(answer,), grades=(Grade(score=-40.0),))
     figure = Figure(score=12.5, stderr=None, metrics={"bits_per_byte": 0.75})
-    path = save_run(tmp_path / "runs", [record], task="weighed", figure=figure)
+    path = save_run(tmp_path / "runs", [record], task="wikitext2", figure=figure)
     paths = export(read_runs([path]), name, tmp_path / "out", when=WHEN)
     text = "".join(each.read_text() for each in paths)
     assert "12.5" in text
     if name == "lm-eval":
         said = json.loads(paths[0].read_text())
-        assert said["higher_is_better"] == {"weighed": {"perplexity": False}}
-        assert said["results"]["weighed"]["perplexity_stderr,none"] == "N/A"
+        assert said["higher_is_better"] == {"wikitext2": {"perplexity": False}}
+        assert said["results"]["wikitext2"]["perplexity_stderr,none"] == "N/A"
 
 
 def test_two_runs_that_would_be_one_are_refused(runs: list[Run], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ One writes, one writes in turns, one ranks, one weighs, one counts its groups al
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -123,13 +124,13 @@ class TinyMacro(TinyRank):
 
 
 class TinyWeigh(Tiny):
-    about = _about("how likely the text is")
+    about = replace(_about("how unlikely the text is"), less_is_better=True)
 
     def question(self, sample: Sample) -> Question:
         return Weigh(text=sample.row["text"], window=7)
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
-        return Grade(score=answer.likelihoods[0].logprob)
+        return Grade(score=-answer.likelihoods[0].logprob)
 
 
 TINY_TASKS: dict[str, type[Task]] = {

@@ -7,35 +7,21 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.conftest import sandbox_of
 
-from tongwen.errors import SandboxError
 from tongwen.judge import host
 from tongwen.judge.limits import Limits
 from tongwen.judge.outcome import Outcome
 from tongwen.judge.program import Program
-from tongwen.judge.sandbox import Kind, Sandbox
+from tongwen.judge.sandbox import Sandbox
 
 Attack = Callable[..., Outcome]
-
-
-def made(kind: Kind | None) -> Sandbox:
-    try:
-        return Sandbox(kind)
-    except SandboxError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    """The kind that serves here."""
-    with made(None) as found:
-        yield found
 
 
 @pytest.fixture(scope="session", params=["bubblewrap", "namespaces"])
 def either(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """Each kind."""
-    with made(request.param) as found:
+    with sandbox_of(request.param) as found:
         yield found
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tongwen.errors import RequestError, SandboxError
+from tongwen.errors import RequestError
 from tongwen.judge.benchmarks import Benchmarks
 from tongwen.judge.contest import Case, Cases, cases_of, judge, same_output
-from tongwen.judge.sandbox import Sandbox
 
 
 def packed(value) -> str:
@@ -22,15 +21,6 @@ def packed(value) -> str:
 
 def row(**others):
     return {"question_id": "1", "question_content": "", "starter_code": ""} | others
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        with Sandbox() as made:
-            yield made
-    except SandboxError as error:
-        pytest.skip(str(error))
 
 
 def test_public_and_hidden_tests_are_one_list():

@@ -105,6 +105,11 @@ def task_named(name: str) -> type[Task]:
     )
 
 
+def less_is_better(name: str) -> bool:
+    """Whether a lower figure of a benchmark is the better; of unknown ones it is the worse."""
+    return name in TASKS and TASKS[name].about.less_is_better
+
+
 def tasks_named(names: Sequence[str]) -> list[str]:
     """The names of benchmarks, blanks and repetitions left out.
 

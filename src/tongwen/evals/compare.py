@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from tongwen.errors import RequestError
+from tongwen.evals.catalogue import less_is_better
 from tongwen.evals.receipt import Receipt
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
@@ -48,6 +49,8 @@ class Comparison:
     names: tuple[str, str]
     figures: tuple[float, float]
     """Of all samples of each, as their receipts have them."""
+
+    less_is_better: bool
 
     differing: tuple[Differing, ...]
     paired: Paired
@@ -100,10 +103,11 @@ def compare(first: Run, second: Run, *, seed: int = 0) -> Comparison:
         task=first.receipt.settings.task,
         names=(first.receipt.subject.name, second.receipt.subject.name),
         figures=(first.receipt.figure.score, second.receipt.figure.score),
+        less_is_better=less_is_better(first.receipt.settings.task),
         differing=tuple(differing(first.receipt, second.receipt)),
         paired=paired(*scores, groups, seed=seed),
         is_of_figure=_is_mean(first, is_macro=is_macro) and _is_mean(second, is_macro=is_macro),
-        p_value=sign_test(_num_better(flips), len(flips) - _num_better(flips)),
+        p_value=sign_test(len(_rises(flips)), len(flips) - len(_rises(flips))),
         flips=flips,
         num_same_prompts=sum(_same_prompt(a, b) for a, b in shared),
         num_only=(len(mine) - len(shared), len(other) - len(shared)),
@@ -177,8 +181,8 @@ def _is_mean(run: Run, *, is_macro: bool) -> bool:
     return isclose(fmean(map(fmean, parts.values())), run.receipt.figure.score, abs_tol=1e-9)
 
 
-def _num_better(flips: Sequence[Flip]) -> int:
-    return sum(flip.second > flip.first for flip in flips)
+def _rises(flips: Sequence[Flip]) -> list[Flip]:
+    return [flip for flip in flips if flip.second > flip.first]
 
 
 def _flip(first: Record, second: Record) -> Flip:
@@ -200,14 +204,16 @@ def _same_prompt(first: Record, second: Record) -> bool:
 
 def _lines(found: Comparison) -> list[str]:
     a, b = found.names
+    rises, falls = _rises(found.flips), [f for f in found.flips if f.second < f.first]
+    in_b, in_a = (falls, rises) if found.less_is_better else (rises, falls)
     return [
-        found.task,
+        found.task + (", less is better" if found.less_is_better else ""),
         f"  A  {score_text(found.figures[0]):>9}  {a}",
         f"  B  {score_text(found.figures[1]):>9}  {b}",
         *_how_lines(found),
         *_statistics_lines(found),
-        *_flip_lines("better in B", [flip for flip in found.flips if flip.second > flip.first]),
-        *_flip_lines("better in A", [flip for flip in found.flips if flip.second < flip.first]),
+        *_flip_lines("better in B", in_b),
+        *_flip_lines("better in A", in_a),
     ]
 
 

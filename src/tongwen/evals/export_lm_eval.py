@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tongwen.evals.catalogue import less_is_better
 from tongwen.evals.question import Answer
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
@@ -63,7 +64,7 @@ def _results(
         "versions": {task: run.receipt.version for task, run in by_task.items()},
         "n-shot": {task: run.receipt.settings.shots for task, run in by_task.items()},
         "higher_is_better": {
-            task: {_metric(run): not _weighs(run)} for task, run in by_task.items()
+            task: {_metric(run): not less_is_better(task)} for task, run in by_task.items()
         },
         "n-samples": {
             task: {"original": run.receipt.num_samples, "effective": len(run.graded)}
@@ -114,7 +115,9 @@ def _config(run: Run) -> dict[str, Any]:
         "num_fewshot": settings.shots,
         "output_type": _output_type(run),
         "repeats": settings.n,
-        "metric_list": [{"metric": _metric(run), "higher_is_better": not _weighs(run)}],
+        "metric_list": [
+            {"metric": _metric(run), "higher_is_better": not less_is_better(settings.task)}
+        ],
         "metadata": {
             "version": run.receipt.version,
             "preset": settings.preset,
@@ -149,11 +152,6 @@ def _output_type(run: Run) -> str:
     if first is None or first.answers[0].turns:
         return "generate_until"
     return "loglikelihood_rolling" if isinstance(first.prompt, str) else "multiple_choice"
-
-
-def _weighs(run: Run) -> bool:
-    """Whether texts were weighed, whose figure is the better the lower it is."""
-    return _output_type(run) == "loglikelihood_rolling"
 
 
 def _metric(run: Run) -> str:

@@ -1,12 +1,14 @@
 """Questions whose choices are texts: which of them is the likeliest."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from tongwen.evals.pools import harness_shots, same_shots
 from tongwen.evals.question import Answer, Question, Rank, best
 from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.shots import Row
 from tongwen.evals.task import Task
 
 
@@ -45,6 +47,26 @@ class Likeliest(Task):
     @abstractmethod
     def choices(self, row: Mapping[str, Any]) -> Choices:
         """A row as choices."""
+
+    def in_order(self, rows: Sequence[Row], pool: Sequence[Row], *, spares: bool) -> list[Sample]:
+        """Rows by their number, behind the first of `pool`; in the harness behind those it draws.
+
+        Args:
+            rows: The questions.
+            pool: The solved rows.
+            spares: As `harness_shots` has it.
+
+        Raises:
+            RequestError: `pool` has too few rows.
+        """
+        if self.setup.preset == "harness":
+            pairs = harness_shots(rows, pool, self.num_shots, spares=spares)
+        else:
+            pairs = same_shots(rows, pool, self.num_shots, self.about.title)
+        return [
+            Sample(id=str(number), row=row, shots=shots)
+            for number, (row, shots) in enumerate(pairs)
+        ]
 
     def question(self, sample: Sample) -> Question:
         """The likelihood of each choice."""

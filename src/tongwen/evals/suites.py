@@ -1,6 +1,7 @@
 """Suites: which benchmarks make up a card's table, in which order, run how."""
 
 import difflib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
@@ -31,6 +32,9 @@ class Part:
     chance: float = 0.0
     """What guessing scores: subtracted, and the rest stretched to 1."""
 
+    questions_of: str = ""
+    """Another part of the row, which asks the same questions: who errs there errs here."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -50,11 +54,9 @@ class Row:
         """What the card prints, and its standard error; `None`: a part of it was not run."""
         if self.missing(results):
             return None
-        found = [_of(part, results[part.task]) for part in self.parts]
-        mean = sum(value for value, _ in found) / len(found)
-        errors = [error for _, error in found]
-        known = [error for error in errors if error is not None]
-        error = sqrt(sum(e * e for e in known)) / len(errors) if len(known) == len(errors) else None
+        found = {part: _of(part, results[part.task]) for part in self.parts}
+        error = _error({part: error for part, (_, error) in found.items()})
+        mean = fmean(value for value, _ in found.values())
         return mean * self.scale, None if error is None else error * self.scale
 
     def missing(self, results: Mapping[str, Figure]) -> list[str]:
@@ -112,6 +114,19 @@ def _of(part: Part, figure: Figure) -> tuple[float, float | None]:
     return (value - part.chance) / room, None if error is None else error / room
 
 
+def _error(errors: Mapping[Part, float | None]) -> float | None:
+    """Of the mean of parts; those that ask the same questions are taken to err alike.
+
+    That is the most their common error can be; different questions err apart.
+    """
+    apart: dict[str, float] = defaultdict(float)
+    for part, error in errors.items():
+        if error is None:
+            return None
+        apart[part.questions_of or part.task] += error
+    return sqrt(sum(error * error for error in apart.values())) / len(errors)
+
+
 def _values(figure: Figure) -> dict[str, float]:
     """Everything that a figure says, by name; `macro` is the mean over its groups."""
     found = {**figure.metrics, "score": figure.score}
@@ -123,7 +138,16 @@ def _row(title: str, section: str, *tasks: str, **more: object) -> Row:
     return Row(title=title, parts=parts, section=section, **more)  # type: ignore[arg-type]
 
 
-_CODE = ("humaneval", "humaneval_plus", "mbpp", "mbpp_plus")
+_EVALPLUS = Row(
+    title="EvalPlus",
+    section="Coding",
+    parts=(
+        Part(task="humaneval"),
+        Part(task="humaneval_plus", questions_of="humaneval"),
+        Part(task="mbpp"),
+        Part(task="mbpp_plus", questions_of="mbpp"),
+    ),
+)
 
 CARD_BASE = Suite(
     name="card-base",
@@ -141,7 +165,7 @@ CARD_BASE = Suite(
         _row("TruthfulQA", "English", "truthfulqa"),
         _row("HumanEval", "Coding", "humaneval"),
         _row("MBPP", "Coding", "mbpp"),
-        _row("EvalPlus", "Coding", *_CODE),
+        _EVALPLUS,
         _row("MultiPL-E", "Coding", "multipl_e"),
         _row("GSM8K", "Mathematics", "gsm8k"),
         _row("MATH", "Mathematics", "math"),
@@ -175,7 +199,7 @@ CARD_INSTRUCT = Suite(
         _row("HumanEval", "Coding", "humaneval"),
         _row("MBPP", "Coding", "mbpp"),
         _row("MultiPL-E", "Coding", "multipl_e"),
-        _row("EvalPlus", "Coding", *_CODE),
+        _EVALPLUS,
         _row("LiveCodeBench", "Coding", "livecodebench"),
         _row("GSM8K", "Mathematics", "gsm8k"),
         _row("MATH", "Mathematics", "math"),

@@ -58,6 +58,9 @@ class About:
     metric: str
     """What the score is."""
 
+    less_is_better: bool = False
+    """Whether it is a perplexity or the like."""
+
     presets: Mapping[str, Preset]
     """By name; the first is the default."""
 

@@ -41,6 +41,7 @@ class Equality:
         """Whether the answer `completion` is the answer `gold`.
 
         Raises:
+            UndecidedError: Formulas of theirs cannot be compared in time.
             DependencyError: sympy is needed and not installed.
             CapacityError: The process for symbolic comparison does not come up.
         """

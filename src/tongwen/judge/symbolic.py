@@ -1,7 +1,6 @@
 """Symbolic equality in a process of its own, which may hang or burst without harm to this one."""
 
 import json
-import logging
 import os
 import select
 import subprocess
@@ -10,10 +9,8 @@ import threading
 import time
 from types import TracebackType
 
-from tongwen.errors import CapacityError
+from tongwen.errors import CapacityError, TongwenError
 from tongwen.judge.extra import library
-
-log = logging.getLogger(__name__)
 
 MAX_LENGTH = 1000
 """Formulas with more characters than this are not looked at."""
@@ -22,11 +19,15 @@ START_S = 60.0
 """How long the child may take to load sympy."""
 
 
+class UndecidedError(TongwenError):
+    """Formulas too long, or too hard for the time and the memory that they were given."""
+
+
 class Symbolic:
     """Asks one child process, started on first use and again whenever it died or was stopped.
 
     The child has an end to its memory and to its processor time, starts no process, writes no
-    file and evaluates no text as code; what it cannot decide in time is not equal, and counted.
+    file and evaluates no text as code.
 
     Args:
         time_limit_s: Wall-clock seconds for one pair.
@@ -34,29 +35,30 @@ class Symbolic:
     """
 
     def __init__(self, *, time_limit_s: float = 20.0, max_bytes: int = 2 << 30) -> None:
-        self.num_undecided = 0
         self._time_limit_s, self._max_bytes = time_limit_s, max_bytes
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     def equal(self, left: str, right: str) -> bool:
-        """Whether the LaTeX formulas `left` and `right` are equal, as far as can be told in time.
+        """Whether the LaTeX formulas `left` and `right` are equal.
 
         Raises:
+            UndecidedError: It cannot be told in time.
             DependencyError: A library of the extra `eval` is missing.
             CapacityError: The child does not come up.
         """
         return self._ask([left, right]) == "true"
 
     def value(self, formula: str) -> float | None:
-        """The real number that the LaTeX `formula` comes to; None where it is none, or too slow.
+        """The real number that the LaTeX `formula` comes to; None where it is none.
 
         Raises:
+            UndecidedError: It cannot be told in time.
             DependencyError: A library of the extra `eval` is missing.
             CapacityError: The child does not come up.
         """
         answer = self._ask([formula])
-        return None if answer in (None, "null") else float(str(answer))
+        return None if answer == "null" else float(answer)
 
     def close(self) -> None:
         """Stop the child, if there is one."""
@@ -74,14 +76,17 @@ class Symbolic:
     ) -> None:
         self.close()
 
-    def _ask(self, formulas: list[str]) -> str | None:
-        answer = None
-        if max(map(len, formulas)) <= MAX_LENGTH:
-            with self._lock:
-                answer = self._exchange(json.dumps(formulas))
+    def _ask(self, formulas: list[str]) -> str:
+        longest = max(map(len, formulas))
+        if longest > MAX_LENGTH:
+            raise UndecidedError(f"a formula of {longest} characters, more than {MAX_LENGTH}")
+        with self._lock:
+            answer = self._exchange(json.dumps(formulas))
         if answer is None:
-            self.num_undecided += 1
-            log.warning("gave up on the formulas %.160r", formulas)
+            raise UndecidedError(
+                f"not told within {self._time_limit_s:.0f} s and {self._max_bytes >> 20} MiB: "
+                f"{formulas!r:.160}"
+            )
         return answer
 
     def _exchange(self, line: str) -> str | None:

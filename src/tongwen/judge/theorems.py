@@ -40,6 +40,7 @@ class Theorems:
 
         Raises:
             ConfigError: `kind` is unknown, or `gold` is not of that kind.
+            UndecidedError: What a formula comes to cannot be told in time.
             DependencyError: sympy is needed and not installed.
         """
         said = final(completion)

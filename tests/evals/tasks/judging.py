@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import json
-import socketserver
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.client.standin import DROPPED, answered
+from tests.client.standin import DROPPED, answered, serving
 
 from tongwen.client.http import HttpClient, Retries
 from tongwen.evals.task import Setup, Task
@@ -52,32 +51,18 @@ def judging(script: Script) -> Iterator[Bench]:
     """A judge on a port of its own."""
     bench, lock = Bench(), threading.Lock()
 
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            path, length = self.rfile.readline().split()[1], 0
-            while (line := self.rfile.readline()) not in (b"\r\n", b""):
-                if line.lower().startswith(b"content-length"):
-                    length = int(line.partition(b":")[2])
-            body = json.loads(self.rfile.read(length))
-            if not path.endswith(b"/chat/completions"):
-                self.wfile.write(NO_SUCH_PATH)
-                return
-            with lock:
-                number = len(bench.bodies)
-                bench.bodies.append(body)
-            said = script("\n".join(turn["content"] for turn in body["messages"]), number)
-            self.wfile.write(words(said) if isinstance(said, str) else said)
+    def take(head: str, body: bytes) -> bytes:
+        asked = json.loads(body)
+        if not head.split()[1].endswith("/chat/completions"):
+            return NO_SUCH_PATH
+        with lock:
+            number = len(bench.bodies)
+            bench.bodies.append(asked)
+        said = script("\n".join(turn["content"] for turn in asked["messages"]), number)
+        return words(said) if isinstance(said, str) else said
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        bench.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield bench
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(take) as bench.url:
+        yield bench
 
 
 def with_judge(bench: Bench, work: Callable[[HttpClient], Awaitable[Found]]) -> Found:

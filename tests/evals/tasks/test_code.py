@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from tongwen.judge.benchmarks import Benchmarks
 from tongwen.judge.sandbox import Sandbox
 
 KINDS = [HumanEval, HumanEvalPlus, Mbpp, MbppPlus, MultiPlE]
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as made:
-        yield made
 
 
 def task_of(

@@ -6,6 +6,7 @@ import pytest
 
 from tongwen.errors import RequestError
 from tongwen.evals.tasks.competition_math import CompetitionMath
+from tongwen.judge.symbolic import MAX_LENGTH
 
 ROW = {"problem": "Half of $3$?", "solution": "It is $\\boxed{\\frac{3}{2}}$.", "type": "Algebra"}
 SHOT = {
@@ -64,6 +65,12 @@ class TestRowsOfOurOwn:
         said = "Final Answer: The final answer is $\\frac{3}{2}$. I hope it is correct."
         assert mark(task, sample, said).score == 1
         assert mark(task, sample, "\\boxed{\\frac{3}{2}}").parsed is None
+
+    def test_what_cannot_be_told_is_wrong_and_said(self, make, mark):
+        task = make(CompetitionMath)
+        found = mark(task, task.samples()[0], f"\\boxed{{{'1+' * MAX_LENGTH}1}}")
+        assert found.score == 0
+        assert f"{2 * MAX_LENGTH + 1} characters" in found.notes["undecided"]
 
     def test_a_key_without_a_box_fails_and_is_not_wrong(self, make, mark, lay):
         lay("math/test", [dict(ROW, solution="1.5")])

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tongwen.errors import SandboxError
 from tongwen.evals.tasks.livecodebench import LiveCodeBench, program_of
-from tongwen.judge.sandbox import Sandbox
 
 ADD = {
     "question_content": "Add.\n\nSample Input 1\n\n1 2\n\nSample Output 1\n\n3\n\nWhy: 1+2=3.\n",
@@ -27,15 +25,6 @@ DOUBLE = {
     "starter_code": "class Solution:\n    def repeat(self, s: str, n: int) -> List[str]:\n        ",
     "difficulty": "hard",
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        with Sandbox() as made:
-            yield made
-    except SandboxError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize(

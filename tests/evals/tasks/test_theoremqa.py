@@ -7,6 +7,7 @@ import pytest
 
 from tongwen.evals.question import Answer
 from tongwen.evals.tasks.theoremqa import TheoremQa
+from tongwen.judge.symbolic import MAX_LENGTH
 
 
 def row(answer, kind, **others):
@@ -60,6 +61,13 @@ class TestRowsOfOurOwn:
         lay("theoremqa/test", [row(*key)])
         task = make(TheoremQa)
         assert mark(task, task.samples()[0], text).score == score
+
+    def test_what_cannot_be_told_is_wrong_and_said(self, make, mark, lay):
+        lay("theoremqa/test", [row(3, "float")])
+        task = make(TheoremQa)
+        found = mark(task, task.samples()[0], f"The answer is {'x+' * MAX_LENGTH}x")
+        assert found.score == 0
+        assert f"{2 * MAX_LENGTH + 1} characters" in found.notes["undecided"]
 
     def test_a_solution_that_was_cut_off_has_no_answer(self, make, lay):
         lay("theoremqa/test", [row(3, "integer")])

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tongwen.evals.likeliest import Choice, Choices, Likeliest
-from tongwen.evals.pools import harness_shots, same_shots
 from tongwen.evals.sample import Sample
 from tongwen.evals.task import About, Preset
 
@@ -50,14 +49,7 @@ class ArcChallenge(Likeliest):
         data, hint = self.setup.data, self.about.obtain
         rows = data.rows("arc_challenge/test", hint=hint)
         solved = data.rows("arc_challenge/train", hint=hint) if self.num_shots else []
-        if self.setup.preset == "harness":
-            pairs = harness_shots(rows, solved, self.num_shots, spares=False)
-        else:
-            pairs = same_shots(rows, solved, self.num_shots, self.about.title)
-        return [
-            Sample(id=str(number), row=row, shots=shots)
-            for number, (row, shots) in enumerate(pairs)
-        ]
+        return self.in_order(rows, solved, spares=False)
 
     def choices(self, row: Mapping[str, Any]) -> Choices:
         """A row of the hub's file, or of one that names the place of the right answer."""

@@ -1,21 +1,21 @@
 """CMMLU: 67 subjects in Chinese (Li et al., 2023, https://arxiv.org/abs/2306.09212)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from tongwen.evals.figure import Figure, macro, mean
-from tongwen.evals.languages import rows_there
-from tongwen.evals.lettered import Lettered, Problem, lettered
-from tongwen.evals.pools import by_group, same_shots
-from tongwen.evals.sample import Graded, Sample
+from tongwen.evals.chinese import ChineseExam, presets
+from tongwen.evals.lettered import Problem, lettered
+from tongwen.evals.pools import same_shots
+from tongwen.evals.sample import Sample
 from tongwen.evals.shots import Row
 from tongwen.evals.subjects import CMMLU
-from tongwen.evals.task import About, Preset, Setup
-from tongwen.judge.choices import chinese
+from tongwen.evals.task import About
 
 
-class Cmmlu(Lettered):
+class Cmmlu(ChineseExam):
     """Which letter is the likeliest after the question; chat models write it."""
+
+    subjects = CMMLU
 
     about = About(
         title="CMMLU",
@@ -25,24 +25,8 @@ class Cmmlu(Lettered):
         obtain="https://github.com/haonan-li/CMMLU, `data`, as cmmlu/test/SUBJECT.csv and "
         "cmmlu/dev/SUBJECT.csv",
         metric="accuracy of the likeliest letter, mean over 67 subjects; `harness`: over questions",
-        presets={
-            "qwen2-report": Preset(
-                source="Qwen2 Technical Report, 5.1: 5-shot",
-                shots=5,
-                base="likeliest letter",
-                chat="shots as turns, the letter that the answer settles on",
-            ),
-            "harness": Preset(
-                source="lm-evaluation-harness 0.4.13, `cmmlu` with 5 shots",
-                shots=5,
-                base="likeliest letter",
-            ),
-        },
+        presets=presets("cmmlu"),
     )
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
-        self.joint = " " if setup.preset == "harness" else ""
 
     def samples(self) -> list[Sample]:
         """Questions by subject, with the first rows of its dev part."""
@@ -61,28 +45,7 @@ class Cmmlu(Lettered):
 
     def head(self, sample: Sample) -> str:
         """What the questions are about."""
-        subject = CMMLU.get(sample.group, sample.group)
-        return f"以下是关于{subject}的单项选择题，请直接给出正确答案的选项。\n\n"
-
-    def cue(self, sample: Sample) -> str:
-        """What calls for the answer."""
-        return "答案："
-
-    def wish(self, sample: Sample) -> str:
-        """What a chat model is told before each question."""
-        return f"{self.head(sample).strip()}只回答选项字母。\n"
-
-    def letter(self, text: str, letters: str) -> str | None:
-        """The letter that a Chinese answer settles on."""
-        return chinese(text, letters)
-
-    def figure(self, graded: Sequence[Graded]) -> Figure:
-        """Every subject counts the same; in the harness, every question."""
-        return mean(graded) if self.setup.preset == "harness" else macro(graded)
+        return f"以下是关于{self.subject(sample)}的单项选择题，请直接给出正确答案的选项。\n\n"
 
     def _rows(self, part: str) -> dict[str, list[Row]]:
-        data, whole = self.setup.data, (f"cmmlu/{part}",)
-        if data.find(whole) is not None:
-            return by_group(data.rows(*whole), lambda row: row["subject"])
-        files = {subject: (f"cmmlu/{part}/{subject}",) for subject in CMMLU}
-        return rows_there(data, files, self.about.obtain)
+        return self.by_subject((f"cmmlu/{part}",), f"cmmlu/{part}/{{subject}}")

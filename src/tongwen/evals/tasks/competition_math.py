@@ -11,7 +11,7 @@ from tongwen.evals.shots import Row, first, turns
 from tongwen.evals.task import About, Preset, Setup, Task
 from tongwen.judge.equality import Equality
 from tongwen.judge.mathematics import extract, last_boxed
-from tongwen.judge.symbolic import Symbolic
+from tongwen.judge.symbolic import Symbolic, UndecidedError
 
 _BOX = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 _HARNESS = re.compile(r"Final Answer: The final answer is(.*?). I hope it is correct.")
@@ -89,14 +89,17 @@ class CompetitionMath(Task):
         )
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
-        """Whether the final answer is that of the key."""
+        """Whether the final answer is that of the key; one that nobody can tell is wrong."""
         gold = last_boxed(sample.row["solution"])
         if gold is None:
             raise RequestError(f"the solution of problem {sample.id} of MATH has no box")
         found = self._found(answer.text)
         if not found:
             return Grade(score=0.0)
-        is_equal = await asyncio.to_thread(self._equality.equal, found, gold)
+        try:
+            is_equal = await asyncio.to_thread(self._equality.equal, found, gold)
+        except UndecidedError as error:
+            return Grade(score=0.0, parsed=found, notes={"undecided": str(error)})
         return Grade(score=float(is_equal), parsed=found)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tongwen.evals.likeliest import Choice, Choices, Likeliest
-from tongwen.evals.pools import harness_shots, same_shots, train_or_apart
+from tongwen.evals.pools import train_or_apart
 from tongwen.evals.sample import Sample
 from tongwen.evals.task import About, Preset
 
@@ -43,17 +43,9 @@ class HellaSwag(Likeliest):
 
     def samples(self) -> list[Sample]:
         """Scenes in the order of the file, without those set apart."""
-        data = self.setup.data
-        found = data.rows(*self.about.files[0], hint=self.about.obtain)
-        pool, rows = train_or_apart(data, "hellaswag/train", found)
-        if self.setup.preset == "harness":
-            pairs = harness_shots(rows, pool, self.num_shots, spares=True)
-        else:
-            pairs = same_shots(rows, pool, self.num_shots, self.about.title)
-        return [
-            Sample(id=str(number), row=row, shots=shots)
-            for number, (row, shots) in enumerate(pairs)
-        ]
+        found = self.setup.data.rows(*self.about.files[0], hint=self.about.obtain)
+        pool, rows = train_or_apart(self.setup.data, "hellaswag/train", found)
+        return self.in_order(rows, pool, spares=True)
 
     def choices(self, row: Mapping[str, Any]) -> Choices:
         """What is done, and how it goes on, without the brackets of WikiHow."""

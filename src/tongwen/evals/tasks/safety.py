@@ -52,6 +52,7 @@ class Safety(Task):
         obtain="https://github.com/DAMO-NLP-SG/multilingual-safety-for-LLMs, MultiJail.csv, with a "
         "column `category`: illegal_activity, fraud, pornography or privacy_violation",
         metric="share of harmful answers by the judge's verdict; less is better",
+        less_is_better=True,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.5, Table 14: its categories and languages; its "

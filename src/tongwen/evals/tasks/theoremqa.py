@@ -9,7 +9,7 @@ from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
 from tongwen.evals.shots import Row, first, turns
 from tongwen.evals.task import About, Preset, Setup, Task
-from tongwen.judge.symbolic import Symbolic
+from tongwen.judge.symbolic import Symbolic, UndecidedError
 from tongwen.judge.theorems import Gold, Theorems, final
 
 _TASK = "Solve the problem. End with a line that says: The answer is ...\n\n"
@@ -72,11 +72,14 @@ class TheoremQa(Task):
         """Whether it is the key's, by the kind of answer; a solution that was cut off has none."""
         if answer.finish_reason == "length" and not _ENDING.search(answer.text):
             return Grade(score=0.0)
-        kind = sample.row["Answer_type"]
-        is_right = await asyncio.to_thread(
-            self._theorems.right, answer.text, _gold(sample.row), kind
-        )
-        return Grade(score=float(is_right), parsed=final(answer.text) or None)
+        kind, said = sample.row["Answer_type"], final(answer.text) or None
+        try:
+            is_right = await asyncio.to_thread(
+                self._theorems.right, answer.text, _gold(sample.row), kind
+            )
+        except UndecidedError as error:
+            return Grade(score=0.0, parsed=said, notes={"undecided": str(error)})
+        return Grade(score=float(is_right), parsed=said)
 
 
 def _gold(row: Row) -> Gold:

@@ -24,7 +24,8 @@ class WikiText2(Task):
         licence="CC BY-SA 3.0, GFDL",
         files=(("wikitext2/test", "wikitext2/wiki_test_raw"),),
         obtain="`Salesforce/wikitext` on the Hugging Face hub, wikitext-2-raw-v1",
-        metric="perplexity of tokens, in windows of 2048; lower is better",
+        metric="perplexity of tokens, in windows of 2048; less is better",
+        less_is_better=True,
         presets={
             "articles": Preset(
                 source="the 62 articles, each in windows of its own",

@@ -98,7 +98,7 @@ def test_intervals_of_small_groups_hold_the_truth_as_often_as_they_say() -> None
     held, normal = 0, 0
     for trial in range(300):
         groups = generator.integers(0, 60, 110)
-        before, after = (generator.random(110) < share for share in (0.4, 0.6))
+        before, after = ((generator.random(110) < share).astype(float) for share in (0.4, 0.6))
         names = [str(group) for group in groups]
         found = paired(before.tolist(), after.tolist(), names, seed=trial, resamples=400)
         held += 0.2 in found.bootstrap

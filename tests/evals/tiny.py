@@ -14,6 +14,7 @@ from tests.cli.conftest import TEMPLATE
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.save import save_checkpoint
 from tongwen.checkpoint.tensor_names import entries
+from tongwen.evals.code import begun, fenced_turns
 from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
 from tongwen.evals.sample import Grade, Graded, Sample
@@ -108,6 +109,13 @@ class TinyChat(Tiny):
         return Generate(prompt=[turn], params=params, follow_ups=("and next?",))
 
 
+class TinyBegun(Tiny):
+    """Answers are begun, where the model goes on with that."""
+
+    def question(self, sample: Sample) -> Question:
+        return begun(self.setup, fenced_turns(sample.row["text"]), self.setup.sampling(8))
+
+
 class TinyRank(Tiny):
     about = _about("whether the likeliest is the first")
 
@@ -136,6 +144,7 @@ class TinyWeigh(Tiny):
 TINY_TASKS: dict[str, type[Task]] = {
     "tiny": Tiny,
     "tiny-chat": TinyChat,
+    "tiny-begun": TinyBegun,
     "tiny-rank": TinyRank,
     "tiny-macro": TinyMacro,
     "tiny-weigh": TinyWeigh,

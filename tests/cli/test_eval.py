@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.evals.tiny import save_packable
 
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.receipt import read_receipt
+from tongwen.evals.suites import SUITES
 
 
 def tongwen(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -90,6 +92,21 @@ def test_a_file_of_completions_that_is_none_is_refused(
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_what_a_suite_could_not_run_is_named_with_the_reason(
+    form: list[str], tmp_path: Path
+) -> None:
+    model = save_packable(tmp_path / "tiny", seed=7)
+    (tmp_path / "empty").mkdir()
+    options = ["--model", str(model), "--data", str(tmp_path / "empty"), *form]
+    done = tongwen("open-llm-leaderboard-v1", *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    named = [line for line in done.stderr.splitlines() if " was not run: " in line]
+    assert [line.partition(" was not run: ")[0] for line in named] == [
+        part.task for part in SUITES["open-llm-leaderboard-v1"].parts
+    ]
 
 
 def test_a_receipt_that_was_changed_is_refused(shared: Path, tmp_path: Path) -> None:

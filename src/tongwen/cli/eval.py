@@ -11,6 +11,7 @@ from tongwen.cli.eval_tables import list_tasks, print_card, print_results, print
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
 from tongwen.cli.run import WEIGHTS
+from tongwen.cli.terminal import say
 
 
 class Evals(click.Group):
@@ -125,10 +126,11 @@ def run_tasks(
         _write_page(page, [result.path for result in results])
     if suite is None and not as_json:
         print_results(results, as_json=False)
-    elif as_json:
-        if suite is not None:
-            print_results(results, as_json=True)
-    else:
+    elif suite is not None and as_json:
+        print_results(results, as_json=True)
+        for name, why in whole.missing.items():
+            say(f"{name} was not run: {why}")
+    elif suite is not None:
         print_card(whole, table)
 
 

@@ -32,6 +32,7 @@ from tongwen.evals.measure import bench_for, finished
 from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
 from tongwen.evals.sample import Sample
+from tongwen.evals.seeds import question_of
 from tongwen.evals.subject import STORED
 from tongwen.evals.target import Target
 from tongwen.evals.task import Setup, Task
@@ -288,7 +289,7 @@ async def _asked_again(
 
 async def _same_again(task: Task, bench: Bench, sample: Sample, record: Record) -> list[Difference]:
     try:
-        asked = await ask(bench.client, task.question(sample))
+        asked = await ask(bench.client, question_of(task, sample))
         grades = [await task.grade(sample, answer) for answer in asked.answers]
     except TongwenError as error:
         if record.failed is not None:

@@ -9,7 +9,7 @@ from tongwen.evals.receipt import Receipt, code_digest, this_machine
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run
 from tongwen.evals.sample import Grade, Sample
-from tongwen.evals.subject import Subject
+from tongwen.evals.subject import STORED, Subject
 from tongwen.version import __version__
 
 _IDENTITY = ("weights", "adapter", "tokenizer", "template", "numerics")
@@ -44,7 +44,8 @@ def remarks(receipt: Receipt, now: Subject) -> list[Difference]:
     untold = [each for each in _of_identity(receipt.subject, now) if each not in told]
     made = {"code": receipt.code, "version": receipt.version, **receipt.machine}
     here = {"code": code_digest(), "version": __version__, **this_machine()}
-    return untold + _of_promises(receipt.subject) + unequal("", made, here)
+    promised = _of_promises(receipt.subject) + _of_choice(receipt)
+    return untold + promised + unequal("", made, here)
 
 
 def _of_promises(subject: Subject) -> list[Difference]:
@@ -53,6 +54,14 @@ def _of_promises(subject: Subject) -> list[Difference]:
     if numerics is None or not numerics.startswith("plain"):
         return []
     return [Difference(what="subject.numerics", receipt=numerics, now="bits may vary by batch")]
+
+
+def _of_choice(receipt: Receipt) -> list[Difference]:
+    """No seed drew the samples of a file that completes some; somebody may have picked them."""
+    limit = receipt.settings.limit
+    if receipt.subject.where != STORED or limit is None:
+        return []
+    return [Difference(what="settings.limit", receipt=limit, now="chosen by the file")]
 
 
 def _of_identity(then: Subject, now: Subject) -> list[Difference]:
@@ -84,6 +93,26 @@ def of_file(run: Run) -> list[Difference]:
         Difference(what=what, receipt=then, now=now)
         for what, (then, now) in counts.items()
         if then != now
+    ]
+
+
+def of_stored(run: Run, num_samples: int) -> list[Difference]:
+    """What stored completions lack: as many as the limit says, and of each what was written.
+
+    Args:
+        run: The samples that were graded.
+        num_samples: All that the benchmark has.
+    """
+    receipt = run.receipt
+    if receipt.subject.where != STORED:
+        return []
+    limit, found = receipt.settings.limit, []
+    if limit is not None and len(run.records) != min(limit, num_samples):
+        found.append(Difference(what="settings.limit", receipt=limit, now=len(run.records)))
+    return found + [
+        Difference(what="answers", receipt=_ABSENT, now="wanted", sample=record.id)
+        for record in run.records
+        if not record.answers
     ]
 
 

@@ -30,7 +30,7 @@ class Settings:
     preset: str
     shots: int
     limit: int | None
-    """Samples drawn by the seed; `None`: all of them."""
+    """Samples drawn by the seed, of stored completions by their file; `None`: all of them."""
 
     seed: int
     n: int

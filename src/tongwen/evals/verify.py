@@ -23,6 +23,7 @@ from tongwen.evals.differences import (
     of_grades,
     of_ids,
     of_records,
+    of_stored,
     of_subject,
     remarks,
     unequal,
@@ -200,14 +201,21 @@ def _samples(
                 judge=judge,
             )
         )
-        samples = chosen(task.samples(), settings.limit, settings.seed)
-        if run.receipt.subject.where == STORED:  # a file may complete some of them
-            there = {record.id for record in run.records}
-            samples = [sample for sample in samples if sample.id in there]
+        whole = task.samples()
     except TongwenError as error:
         return None, [], [Difference(what="benchmark", receipt=settings.task, now=error.message)]
+    samples = _of_run(run, whole)
     found = unequal("data ", run.receipt.data, task.setup.data.digests)
-    return task, samples, found + of_ids(samples, run.records)
+    return task, samples, found + of_stored(run, len(whole)) + of_ids(samples, run.records)
+
+
+def _of_run(run: Run, whole: list[Sample]) -> list[Sample]:
+    """The samples that a run should have; under a limit a file of completions chooses its own."""
+    settings = run.receipt.settings
+    if run.receipt.subject.where != STORED or settings.limit is None:
+        return chosen(whole, settings.limit, settings.seed)
+    there = {record.id for record in run.records}
+    return [sample for sample in whole if sample.id in there]
 
 
 def _pairs(samples: Sequence[Sample], records: Sequence[Record]) -> list[tuple[Sample, Record]]:
@@ -239,10 +247,13 @@ def _of_figure(run: Run, task: Task, samples: Sequence[Sample]) -> list[Differen
 async def _graded_again(
     task: Task, pairs: Sequence[tuple[Sample, Record]]
 ) -> tuple[int, list[Difference]]:
-    """Stored answers judged once more; where a model judges, that is part of asking again."""
+    """Stored answers judged once more; where a model judges, that is part of asking again.
+
+    Of samples that failed too: an answer that can be graded is no failure.
+    """
     if "judge" in task.about.needs:
         return 0, []
-    there = [(sample, record) for sample, record in pairs if record.failed is None]
+    there = [(sample, record) for sample, record in pairs if record.answers]
     found = [await _regraded(task, sample, record) for sample, record in there]
     return len(there), [each for some in found for each in some]
 
@@ -251,7 +262,11 @@ async def _regraded(task: Task, sample: Sample, record: Record) -> list[Differen
     try:
         grades = [await task.grade(sample, answer) for answer in record.answers]
     except TongwenError as error:
+        if record.failed is not None:
+            return []
         return [Difference(what="grading", receipt="done", now=error.message, sample=sample.id)]
+    if record.failed is not None:
+        return [Difference(what="failed", receipt=record.failed, now=None, sample=sample.id)]
     return of_grades("stored answer's ", sample.id, record.grades, grades)
 
 

@@ -19,6 +19,7 @@ from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
 from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.task import About, Preset, Task
+from tongwen.evals.verdict import Judge
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
@@ -116,6 +117,21 @@ class TinyBegun(Tiny):
         return begun(self.setup, fenced_turns(sample.row["text"]), self.setup.sampling(8))
 
 
+class TinyJudged(Tiny):
+    """A model says how good an answer is."""
+
+    about = replace(Tiny.about, needs=("judge",))
+
+    async def grade(self, sample: Sample, answer: Answer) -> Grade:
+        asked = [{"role": "user", "content": f"How good is this? {answer.text}"}]
+        verdict = await Judge(self.judge, seed=self.setup.seed).verdict(asked, _share)
+        return Grade(score=verdict.value, notes=verdict.notes)
+
+
+def _share(text: str) -> float:
+    return sum(map(ord, text)) % 16 / 16
+
+
 class TinyRank(Tiny):
     about = _about("whether the likeliest is the first")
 
@@ -145,6 +161,7 @@ TINY_TASKS: dict[str, type[Task]] = {
     "tiny": Tiny,
     "tiny-chat": TinyChat,
     "tiny-begun": TinyBegun,
+    "tiny-judged": TinyJudged,
     "tiny-rank": TinyRank,
     "tiny-macro": TinyMacro,
     "tiny-weigh": TinyWeigh,

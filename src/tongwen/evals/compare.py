@@ -138,7 +138,7 @@ def refuse_unlike(first: Receipt, second: Receipt) -> None:
 
 def differing(first: Receipt, second: Receipt) -> list[Differing]:
     """What is not the same in how two runs were made."""
-    places = "settings", "subject", "data", "machine"
+    places = "settings", "subject", "judge", "data", "machine"
     found = [
         each
         for place in places
@@ -161,9 +161,12 @@ def _differing(place: str, first: Mapping[str, Any], second: Mapping[str, Any]) 
 
 
 def _mapping(receipt: Receipt, place: str) -> Mapping[str, Any]:
+    settings = asdict(receipt.settings)
+    judge = settings.pop("judged_by")
     return {
-        "settings": asdict(receipt.settings),
+        "settings": settings,
         "subject": receipt.subject.to_json(),
+        "judge": judge or {},
         "data": receipt.data,
         "machine": receipt.machine,
     }[place]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tongwen.evals.ask import answer_json
-from tongwen.evals.receipt import Receipt, code_digest, this_machine
+from tongwen.evals.receipt import Receipt, Settings, code_digest, this_machine
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run
 from tongwen.evals.sample import Grade, Sample
@@ -29,19 +29,37 @@ class Difference:
     """Where it is of one sample: its id."""
 
 
-def of_subject(then: Subject, now: Subject) -> list[Difference]:
+def of_subject(then: Subject, now: Subject, whose: str = "subject") -> list[Difference]:
     """Digests that both tell, and that are not the same."""
     return [
         each
-        for each in _of_identity(then, now)
+        for each in _of_identity(then, now, whose)
         if (each.receipt or _tells(then)) and (each.now or _tells(now))
     ]
 
 
-def remarks(receipt: Receipt, now: Subject) -> list[Difference]:
-    """What may move a figure and need not: digests that one does not tell, code, libraries."""
-    told = of_subject(receipt.subject, now)
-    untold = [each for each in _of_identity(receipt.subject, now) if each not in told]
+def of_judge(settings: Settings, now: Subject) -> list[Difference]:
+    """Another judge: of another name, unless the weights are the same; or of other digests."""
+    then = settings.judged_by
+    found = [] if then is None else of_subject(then, now, "judge")
+    weights = None if then is None else then.weights
+    if settings.judge == now.name or (weights is not None and weights == now.weights):
+        return found
+    return [Difference(what="judge", receipt=settings.judge, now=now.name), *found]
+
+
+def remarks(receipt: Receipt, now: Subject, judge: Subject | None) -> list[Difference]:
+    """What may move a figure and need not: digests that one does not tell, code, libraries.
+
+    Args:
+        receipt: What was.
+        now: Who is asked.
+        judge: Who judges; `None`: nobody.
+    """
+    untold = _untold(receipt.subject, now, "subject")
+    then = receipt.settings.judged_by
+    if judge is not None and then is not None:
+        untold += _untold(then, judge, "judge")
     made = {"code": receipt.code, "version": receipt.version, **receipt.machine}
     here = {"code": code_digest(), "version": __version__, **this_machine()}
     promised = _of_promises(receipt.subject) + _of_choice(receipt)
@@ -64,10 +82,15 @@ def _of_choice(receipt: Receipt) -> list[Difference]:
     return [Difference(what="settings.limit", receipt=limit, now="chosen by the file")]
 
 
-def _of_identity(then: Subject, now: Subject) -> list[Difference]:
+def _untold(then: Subject, now: Subject, whose: str) -> list[Difference]:
+    told = of_subject(then, now, whose)
+    return [each for each in _of_identity(then, now, whose) if each not in told]
+
+
+def _of_identity(then: Subject, now: Subject, whose: str) -> list[Difference]:
     before, after = then.to_json(), now.to_json()
     return [
-        Difference(what=f"subject.{name}", receipt=before[name], now=after[name])
+        Difference(what=f"{whose}.{name}", receipt=before[name], now=after[name])
         for name in _IDENTITY
         if before[name] != after[name]
     ]

@@ -168,11 +168,13 @@ def _facts(run: Run) -> str:
 
 def _facts_of(run: Run) -> dict[str, Mapping[str, Any]]:
     said = run.receipt.to_json()
+    judge = said["settings"].pop("judged_by")
     names = ("num_samples", "num_failed", "seconds", "version", "format")
     digests = ("digest", "code", "samples_file", "samples_sha256")
     return {
         "Model": said["subject"],
         "Settings": said["settings"],
+        "Judge": judge or {},
         "Other metrics": {
             name: score_text(value) for name, value in run.receipt.figure.metrics.items()
         },

@@ -167,6 +167,11 @@ class Task(ABC):
         return self.setup.is_chat and bool(self.preset.chat)
 
     @property
+    def is_judged(self) -> bool:
+        """Whether a model gives the verdicts."""
+        return "judge" in self.about.needs
+
+    @property
     def sandbox(self) -> Sandbox:
         """Where programs run.
 

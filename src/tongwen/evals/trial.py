@@ -67,6 +67,8 @@ class Bench:
     subject: Subject
     sandbox: Sandbox | None = None
     judge: Client | None = None
+    judged_by: Subject | None = None
+    """Who the judge is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +99,7 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
     """
     started = time.monotonic()
     task = make_task(name, bench, config)
-    settings = settings_of(name, task, config)
+    settings = settings_of(name, task, config, bench.judged_by)
     samples = chosen(task.samples(), config.limit, config.seed)
     data = dict(task.setup.data.digests)
     key = _key(settings, bench.subject, data, code_digest())
@@ -211,8 +213,14 @@ def figure_of(task: Task, samples: Sequence[Sample], records: Sequence[Record]) 
     return task.figure(graded)
 
 
-def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
-    """What a receipt says that was asked for."""
+def settings_of(
+    name: str, task: Task, config: EvalConfig, judged_by: Subject | None = None
+) -> Settings:
+    """What a receipt says that was asked for; of the judge only where there are verdicts.
+
+    Raises:
+        RequestError: The benchmark cannot do without a judge, and there is none.
+    """
     runs_programs = "sandbox" in task.about.needs
     return Settings(
         task=name,
@@ -222,15 +230,10 @@ def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
         seed=config.seed,
         n=config.n,
         temperature=config.temperature,
-        judge=_judge_of(task),
+        judge=task.judge.model if task.is_judged else None,
+        judged_by=judged_by if task.is_judged else None,
         sandbox=task.sandbox.kind if runs_programs else None,
     )
-
-
-def _judge_of(task: Task) -> str | None:
-    """Whoever was named; a benchmark that cannot do without says so here."""
-    judge = task.judge if "judge" in task.about.needs else task.setup.judge
-    return None if judge is None else judge.model
 
 
 def _key(settings: Settings, subject: Subject, data: Mapping[str, str], code: str) -> str:

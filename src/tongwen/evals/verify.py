@@ -22,6 +22,7 @@ from tongwen.evals.differences import (
     of_file,
     of_grades,
     of_ids,
+    of_judge,
     of_records,
     of_stored,
     of_subject,
@@ -30,6 +31,7 @@ from tongwen.evals.differences import (
 )
 from tongwen.evals.fetch import from_hub
 from tongwen.evals.measure import bench_for, finished
+from tongwen.evals.receipt import Receipt
 from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
 from tongwen.evals.sample import Sample
@@ -157,9 +159,8 @@ async def verify_run(
     """
     receipt = run.receipt
     now = receipt.subject if bench is None else bench.subject
-    judge = None if bench is None else bench.judge
     differences = [*of_subject(receipt.subject, now), *of_file(run)]
-    task, samples, told = _samples(run, again, sandbox, judge)
+    task, samples, told = _samples(run, again, sandbox, None if bench is None else bench.judge)
     differences += told
     num_graded = num_asked = 0
     if task is not None:
@@ -169,6 +170,7 @@ async def verify_run(
         differences += changed
         drawn = [] if bench is None else _drawn(pairs, again)
         if bench is not None:
+            differences += _of_judge(task, receipt, bench, is_asked=bool(drawn))
             differences += await _asked_again(task, bench, drawn, again.concurrency, tell)
         num_asked = len(drawn)
     return Verdict(
@@ -177,7 +179,7 @@ async def verify_run(
         num_graded_again=num_graded,
         num_asked_again=num_asked,
         differences=tuple(differences),
-        remarks=tuple(remarks(receipt, now)),
+        remarks=tuple(remarks(receipt, now, None if bench is None else bench.judged_by)),
     )
 
 
@@ -218,6 +220,17 @@ def _of_run(run: Run, whole: list[Sample]) -> list[Sample]:
     return [sample for sample in whole if sample.id in there]
 
 
+def _of_judge(task: Task, receipt: Receipt, bench: Bench, *, is_asked: bool) -> list[Difference]:
+    """Whether who judges now is who judged then; nobody need, where no verdict is wanted."""
+    if not task.is_judged:
+        return []
+    if bench.judged_by is not None:
+        return of_judge(receipt.settings, bench.judged_by)
+    if is_asked and bench.judge is None:
+        return [Difference(what="judge", receipt=receipt.settings.judge, now=None)]
+    return []
+
+
 def _pairs(samples: Sequence[Sample], records: Sequence[Record]) -> list[tuple[Sample, Record]]:
     by_id = {record.id: record for record in records}
     return [(sample, by_id[sample.id]) for sample in samples if sample.id in by_id]
@@ -251,7 +264,7 @@ async def _graded_again(
 
     Of samples that failed too: an answer that can be graded is no failure.
     """
-    if "judge" in task.about.needs:
+    if task.is_judged:
         return 0, []
     there = [(sample, record) for sample, record in pairs if record.answers]
     found = [await _regraded(task, sample, record) for sample, record in there]

@@ -56,6 +56,11 @@ class XsTest(Task):
         hub={"safety/xstest_prompts": ("walledai/XSTest", "data/test-00000-of-00001.parquet")},
     )
 
+    @property
+    def is_judged(self) -> bool:
+        """As the preset says."""
+        return self.setup.preset == "judged"
+
     def samples(self) -> list[Sample]:
         """Prompts in the order of the file."""
         rows = self.setup.data.rows(self.about.files[0][0], hint=self.about.obtain)
@@ -78,7 +83,7 @@ class XsTest(Task):
         declined_in = refusal(answer.text)
         by_rule = float(declined_in is not None)
         did, notes = ("refused" if by_rule else "complied"), {"declined_in": declined_in}
-        if self.setup.preset == "judged":
+        if self.is_judged:
             asked = _JUDGE.format(request=sample.row["prompt"], answer=answer.text)
             verdict = await Judge(self.judge, seed=self.setup.seed).verdict(
                 [{"role": "user", "content": asked}], lambda text: label(text, _LABELS)

@@ -19,7 +19,7 @@ from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
 from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.task import About, Preset, Task
-from tongwen.evals.verdict import Judge
+from tongwen.evals.verdict import Judge, Tries
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
@@ -124,7 +124,8 @@ class TinyJudged(Tiny):
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         asked = [{"role": "user", "content": f"How good is this? {answer.text}"}]
-        verdict = await Judge(self.judge, seed=self.setup.seed).verdict(asked, _share)
+        judge = Judge(self.judge, seed=self.setup.seed, tries=Tries(max_tokens=8))
+        verdict = await judge.verdict(asked, _share)
         return Grade(score=verdict.value, notes=verdict.notes)
 
 

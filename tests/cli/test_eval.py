@@ -109,6 +109,20 @@ def test_what_a_suite_could_not_run_is_named_with_the_reason(
     ]
 
 
+def test_what_was_done_before_is_said_and_asked_again_where_that_is_wanted(tmp_path: Path) -> None:
+    model = save_packable(tmp_path / "tiny", seed=7)
+    words = ["code_switching", "--model", str(model), "--limit", "2", "--json"]
+    first, second, third = (
+        tongwen(*words, *more, home=tmp_path / "home") for more in ([], [], ["--again"])
+    )
+    assert [done.returncode for done in (first, second, third)] == [0, 0, 0], first.stderr
+    receipt = json.loads(first.stdout)["receipt"]
+    assert second.stdout == first.stdout
+    assert f"code_switching: done before: {receipt}" in second.stderr
+    assert "done before" not in first.stderr + third.stderr
+    assert json.loads(third.stdout)["score"] == json.loads(first.stdout)["score"]
+
+
 def test_a_receipt_that_was_changed_is_refused(shared: Path, tmp_path: Path) -> None:
     stored = shared / "data" / "humaneval" / "reference_completions_0.5b.jsonl"
     data = str(shared / "data")

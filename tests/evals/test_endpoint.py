@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.client.standin import answered, serving
+from tests.client.standin import answered, serving, text
 from tests.evals.made import whats
 from tests.evals.tasks.judging import NO_SUCH_PATH, words
 from tests.evals.tiny import NUM_ROWS, save_packable
@@ -24,17 +24,19 @@ pytestmark = pytest.mark.usefixtures("measure")
 
 @contextlib.contextmanager
 def foreign(*names: str) -> Iterator[str]:
-    """Models that say the same of the same conversation, on a port of their own."""
+    """Models that say the same of the same prompt, on a port of their own."""
     models = answered(200, {"data": [{"id": name, "owned_by": "somebody"} for name in names]})
 
     def take(head: str, body: bytes) -> bytes:
         path = head.split()[1]
         if path.endswith("/models"):
             return models
-        if not path.endswith("/chat/completions"):
+        if not path.endswith("/completions"):
             return NO_SUCH_PATH
-        said = json.dumps(json.loads(body)["messages"])
-        return words(f"then {hashlib.sha256(said.encode()).hexdigest()[:8]}")
+        asked = json.loads(body)
+        prompt = json.dumps(asked.get("messages") or asked["prompt"])
+        said = f"then {hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
+        return words(said) if "messages" in asked else answered(200, text(said))
 
     with serving(take) as url:
         yield url
@@ -50,6 +52,18 @@ def test_a_receipt_of_an_endpoint_that_goes_on_with_no_answer_holds(
         verdict = verify(result.path, target, Again(data=data))
     assert verdict.differences == ()
     assert verdict.num_asked_again == NUM_ROWS
+
+
+def test_an_endpoint_that_tells_no_weights_may_have_changed_since_its_receipt(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with foreign("far") as url:
+        config = EvalConfig(data=data, out=tmp_path / "out")
+        (first,), (again,) = (
+            run("tiny-begun", Target(model="far", endpoint=url), config) for _ in range(2)
+        )
+    assert (first.was_done, again.was_done) == (False, True)
+    assert f"`{url}/v1` does not tell whether it serves the same weights" in caplog.text
 
 
 def judged(data: Path, out: Path, subject: Target, judge: Target, task: str) -> Result:

@@ -57,6 +57,14 @@ class Progress:
             self.sum += sum(grade.score for grade in record.grades) / len(record.grades)
 
 
+def progress_of(name: str, records: Sequence[Record]) -> Progress:
+    """Of a run that was done before."""
+    progress = Progress(name, len(records), before=len(records))
+    for record in records:
+        progress.note(record)
+    return progress
+
+
 Tell = Callable[[Progress], None]
 
 

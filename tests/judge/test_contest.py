@@ -65,6 +65,14 @@ def test_the_statements_examples_end_where_their_explanation_begins():
         ("1 2", "1\n2", False),
         ("Yes", "yes", False),
         ("", "0", False),
+        ("+.5e1", "5.", True),
+        ("sNaN", "5", False),
+        ("NaN", "nan", False),
+        ("inf", "Infinity", False),
+        ("1_000", "1000", False),
+        ("٣", "3", False),
+        ("1e999999999999999999999", "1e999999999999999999998", False),
+        ("1e999999999", "10e999999998", True),
     ],
 )
 def test_output_is_compared_by_lines_and_numbers_by_value(printed, wanted, same):

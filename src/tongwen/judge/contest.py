@@ -56,6 +56,8 @@ HEADER = (
 """What a program finds imported without a word, and how deep it may call itself: LiveCodeBench's
 (`lcb_runner/evaluation/testing_util.py`)."""
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
@@ -156,9 +158,13 @@ def _same_line(ours: str, theirs: str) -> bool:
 
 
 def _numbers(line: str) -> list[Decimal] | None:
+    """The values of a line of numbers in digits; `None`: there is another word in it."""
+    words = line.split()
+    if not all(map(_NUMBER.fullmatch, words)):
+        return None
     try:
-        return [Decimal(word) for word in line.split()]
-    except InvalidOperation:
+        return [Decimal(word) for word in words]
+    except InvalidOperation:  # its exponent has a score of digits
         return None
 
 

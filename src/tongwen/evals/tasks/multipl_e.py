@@ -83,11 +83,11 @@ class MultiPlE(Task):
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Compile it and run its tests."""
-        text = code_of(answer.text)
-        head = sample.row["prompt"].rstrip().rpartition("\n")[2]
-        if not self.setup.continues_answers and head in text:
-            text = text.partition(head)[2]  # the whole function was written anew
-        return graded(await multipl_e.judge(sample.row, text, sample.group, self.sandbox))
+        verdict = await multipl_e.judge(
+            *(sample.row, code_of(answer.text), sample.group, self.sandbox),
+            may_be_whole=self.asks_in_turns and not self.setup.continues_answers,
+        )
+        return graded(verdict)
 
     def figure(self, graded: Sequence[Graded]) -> Figure:
         """The mean over languages."""

@@ -3,10 +3,15 @@
 import asyncio
 import re
 import weakref
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 
 from tongwen.errors import RequestError
+from tongwen.evals.figure import Figure, mean
 from tongwen.evals.question import Answer, Generate, Question
-from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.shots import Row, first, turns
 from tongwen.evals.task import About, Preset, Setup, Task
 from tongwen.judge.equality import Equality
@@ -101,6 +106,16 @@ class CompetitionMath(Task):
         except UndecidedError as error:
             return Grade(score=0.0, parsed=found, notes={"undecided": str(error)})
         return Grade(score=float(is_equal), parsed=found)
+
+    def figure(self, graded: Sequence[Graded]) -> Figure:
+        """Over problems; the metrics `level_1` to `level_5` over those of each difficulty."""
+        scores: dict[str, list[float]] = defaultdict(list)
+        for each in graded:
+            if level := re.search(r"[1-5]$", str(each.sample.row.get("level", ""))):
+                scores[f"level_{level[0]}"].append(each.score)
+        plain = mean(graded)
+        levels = {name: fmean(scores[name]) for name in sorted(scores)}
+        return replace(plain, metrics={**plain.metrics, **levels})
 
     @property
     def _is_boxed(self) -> bool:

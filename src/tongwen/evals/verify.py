@@ -190,6 +190,7 @@ def _samples(
                 data=Benchmarks(again.data, from_hub(task_named(settings.task).about.hub)),
                 preset=settings.preset,
                 is_chat=run.receipt.subject.is_chat,
+                continues_answers=run.receipt.subject.continues_answers,
                 shots=settings.shots,
                 n=settings.n,
                 temperature=settings.temperature,

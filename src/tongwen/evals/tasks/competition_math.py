@@ -64,11 +64,16 @@ class CompetitionMath(Task):
         weakref.finalize(self, symbolic.close)
         self._equality = Equality(symbolic)
 
+    @property
+    def fixed_shots(self) -> int | None:
+        """None before a question whose answer goes into a box."""
+        return 0 if self._is_boxed else None
+
     def samples(self) -> list[Sample]:
         """Problems in the order of the file, grouped by their subject."""
         files, hint = self.about.files, self.about.obtain
         shots: tuple[Row, ...] = ()
-        if self.num_shots and not self._is_boxed:
+        if self.num_shots:
             pool = self.setup.data.rows(*files[1], hint=hint)
             shots = first([_mended(row) for row in pool], self.num_shots, self.about.title)
         return [

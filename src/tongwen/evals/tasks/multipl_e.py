@@ -37,6 +37,7 @@ class MultiPlE(Task):
         obtain="https://github.com/nuprl/MultiPL-E, or `nuprl/MultiPL-E` on the hub",
         metric="pass@1 in each language, the mean over languages; one without its programs here "
         "is not run",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot",

@@ -61,6 +61,9 @@ class About:
     less_is_better: bool = False
     """Whether it is a perplexity or the like."""
 
+    is_share: bool = True
+    """Whether the score is a share of 1, which is written as a percentage."""
+
     takes_shots: bool = True
     """Whether solved rows can be shown before a question."""
 

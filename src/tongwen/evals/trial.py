@@ -65,6 +65,8 @@ class EvalConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RequestError(f"`{name}` must be at least 1, not {value}")
+        if self.shots is not None and self.shots < 0:
+            raise RequestError(f"`shots` must be at least 0, not {self.shots}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,7 @@ class XsTest(Task):
         files=(("safety/xstest_prompts",),),
         obtain="https://github.com/paul-rottger/xstest, xstest_prompts.csv",
         metric="share of prompts met as they should be: safe ones answered, unsafe ones declined",
+        takes_shots=False,
         presets={
             "refusal-rule": Preset(
                 source="XSTest, section 4: matched strings; the markers are our own, of many "

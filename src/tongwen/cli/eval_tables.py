@@ -81,10 +81,7 @@ def print_results(results: "list[Result]", *, as_json: bool) -> None:
         settings = receipt.settings
         rows.append([settings.task, settings.preset, f"{figure.score:.4f}", stderr, *counts])
     click.echo(columns(rows))
-    for result in results:
-        for left_out in result.not_run:
-            say(f"{result.receipt.settings.task}: not run: {left_out}")
-        say(f"receipt: {result.path}")
+    _say_where(results)
 
 
 def print_card(whole: "SuiteResult", form: str) -> None:
@@ -94,7 +91,14 @@ def print_card(whole: "SuiteResult", form: str) -> None:
     click.echo(forms[form](), nl=False)
     for name, why in whole.missing.items():
         say(f"{name} was not run: {why}")
-    for result in whole.results:
+    _say_where(whole.results)
+
+
+def _say_where(results: "list[Result]") -> None:
+    """Print what of each benchmark was left out, and where its receipt lies."""
+    for result in results:
+        for left_out in result.not_run:
+            say(f"{result.receipt.settings.task}: not run: {left_out}")
         say(f"receipt: {result.path}")
 
 

@@ -21,7 +21,10 @@ import peers_report
 from harness import MODEL, cpu_model
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("decode_latency", "cold_start", "load_memory", "tokenizer_speed", "serve_http")
+BENCHMARKS = (
+    *("decode_latency", "cold_start", "load_memory", "tokenizer_speed", "serve_http"),
+    "sandbox_overhead",
+)
 HEAD = (
     "| benchmark | measured | who | median | lowest to highest | ratio |\n"
     "|---|---|---|---:|---:|---:|\n"

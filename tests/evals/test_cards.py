@@ -3,17 +3,23 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.evals.made import failed, save_run, written
 
 from tongwen.errors import RequestError
+from tongwen.evals.beside import published_beside
 from tongwen.evals.cards import Measured, card, safety_table
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.figure import Figure
+from tongwen.evals.measure import SuiteResult
 from tongwen.evals.published import BASE, INSTRUCT, TABLES, published
+from tongwen.evals.receipt import read_receipt
 from tongwen.evals.suites import SUITES, Part, Row, Suite, suite_named
 from tongwen.evals.table import Line, Table
+from tongwen.evals.trial import Result
 
 BASE_CARD, CHAT_CARD = SUITES["card-base"], SUITES["card-instruct"]
 
@@ -216,3 +222,25 @@ def test_a_line_may_have_no_error() -> None:
     row = Row(title="r", parts=(Part(task="t"), Part(task="u")))
     results = {"t": Figure(score=0.2, stderr=0.1), "u": Figure(score=0.4, stderr=None)}
     assert row.value(results) == (pytest.approx(30.0), None)
+
+
+def test_what_failed_and_what_was_drawn_stands_below_a_card(tmp_path: Path) -> None:
+    records = [written("a", 1.0), written("b", 0.0), failed("c")]
+    receipt = read_receipt(save_run(tmp_path, records, task="mmlu"))
+    drawn = replace(receipt, settings=replace(receipt.settings, limit=3))
+    results = [Result(receipt=drawn, records=records, path=tmp_path)]
+    whole = SuiteResult(suite=BASE_CARD, name="mine", results=results, missing={})
+    notes = whole.table().notes
+    assert "mine: 1 of 3 samples of mmlu failed, and are not in its figure" in notes
+    assert "mine: of each benchmark 3 samples at most, drawn by a seed" in notes
+    assert not any("failed" in note or "drawn" in note for note in card(BASE_CARD, []).notes)
+
+
+def test_published_figures_are_found_by_benchmark_in_the_unit_of_ours() -> None:
+    found = published_beside([False])
+    assert found["mmlu"]["Qwen2-7B"] == pytest.approx(0.703)
+    assert "Qwen2-7B-Instruct" not in found["mmlu"]
+    both = published_beside([True, False])
+    assert both["mmlu"]["Qwen2-7B-Instruct"] == pytest.approx(0.705)
+    assert both["mt_bench"]["Qwen2-72B-Instruct"] == pytest.approx(0.912)
+    assert "m3exam" not in both  # published with others as one mean

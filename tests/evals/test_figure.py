@@ -1,13 +1,14 @@
 import itertools
 from collections import Counter
 from math import sqrt
-from statistics import fmean, stdev
+from random import Random
+from statistics import fmean, stdev, variance
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tongwen.evals.figure import macro, majority, mean, of_several, pass_at, standard_error
+from tongwen.evals.figure import Figure, macro, majority, mean, of_several, pass_at, standard_error
 from tongwen.evals.sample import Grade, Graded, Sample
 
 
@@ -106,7 +107,27 @@ def test_a_macro_figure_of_one_group_is_the_mean() -> None:
 def test_a_single_sample_has_no_standard_error() -> None:
     assert standard_error([1.0]) is None
     assert mean([graded(1.0)]).stderr is None
-    assert macro([graded(1.0, group="a"), graded(0.0, group="b")]).stderr is None
+    assert macro([graded(1.0, group="a")]).stderr is None
+
+
+def test_groups_of_a_single_sample_spread_as_all_do_together() -> None:
+    found = macro([graded(score, group=str(score)) for score in (0.0, 1.0)])
+    assert found.stderr == pytest.approx(sqrt(variance([0.0, 1.0]) / 2))
+
+
+@pytest.mark.parametrize("limit", [68, 100, 200])
+def test_the_error_of_few_samples_of_many_groups_is_what_it_says(limit: int) -> None:
+    stream = Random(0)
+    population = [str(number % 67) for number in range(67 * 40)]
+
+    def run() -> Figure:
+        groups = stream.sample(population, limit)
+        return macro([graded(float(stream.random() < 0.5), group=group) for group in groups])
+
+    figures = [run() for _ in range(400)]
+    claimed = fmean(figure.stderr for figure in figures if figure.stderr is not None)
+    # Of 400 runs the spread itself is known within 4 %.
+    assert claimed == pytest.approx(stdev(figure.score for figure in figures), rel=0.15)
 
 
 def test_other_metrics_are_means_over_the_completions_that_have_them() -> None:

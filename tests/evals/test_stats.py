@@ -86,11 +86,26 @@ def test_every_group_counts_the_same_where_groups_are_given() -> None:
     assert found.num_groups == 2
 
 
-def test_groups_of_one_sample_each_have_only_the_error_of_groups() -> None:
+def test_groups_of_one_sample_each_spread_as_all_do_together() -> None:
     found = paired([0.0, 0.0, 1.0], [1.0, 0.0, 1.0], ["a", "b", "c"])
-    assert found.stderr is None
-    assert found.normal is None
-    assert found.clustered_stderr == pytest.approx(1 / 3)
+    assert found.stderr == found.clustered_stderr == pytest.approx(1 / 3)
+    assert found.bootstrap.low < 0.1
+    assert found.bootstrap.high > 0.6
+
+
+def test_intervals_of_small_groups_hold_the_truth_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(1)
+    held, normal = 0, 0
+    for trial in range(300):
+        groups = generator.integers(0, 60, 110)
+        before, after = ((generator.random(110) < share).astype(float) for share in (0.4, 0.6))
+        names = [str(group) for group in groups]
+        found = paired(before.tolist(), after.tolist(), names, seed=trial, resamples=400)
+        held += 0.2 in found.bootstrap
+        assert found.normal is not None
+        normal += 0.2 in found.normal
+    assert 268 <= held <= 300
+    assert 268 <= normal <= 300
 
 
 def test_a_single_sample_has_no_error() -> None:

@@ -7,6 +7,7 @@ import click
 
 from tongwen.cli.eval_progress import Shown
 from tongwen.cli.eval_receipts import compare, score, verify
+from tongwen.cli.eval_report import print_page, report
 from tongwen.cli.eval_tables import list_tasks, print_card, print_results, print_summary
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
@@ -122,7 +123,7 @@ def run_tasks(
             whole = run_suite(suite, target, config, judge=judge, tell=shown.tell)
             results = whole.results
     if page is not None:
-        _write_page(page, [result.path for result in results])
+        print_page(page, [result.path for result in results])
     if suite is None and not as_json:
         print_results(results, as_json=False)
     elif as_json:
@@ -139,11 +140,5 @@ def _say_nothing(_: object) -> None:
     """The table comes when all is done."""
 
 
-def _write_page(path: Path, receipts: list[Path]) -> None:
-    from tongwen.evals.page import write_page
-
-    write_page(path, receipts)
-
-
-for each in (list_tasks, score, verify, compare):
+for each in (list_tasks, score, verify, compare, report):
     command.add_command(each)

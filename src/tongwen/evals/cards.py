@@ -23,6 +23,9 @@ class Measured:
     results: Mapping[str, Figure]
     """By the benchmark's name in the catalogue."""
 
+    remarks: Sequence[str] = ()
+    """What a reader of the figures must know."""
+
 
 def card(suite: Suite, models: Sequence[Measured], against: Sequence[str] | None = None) -> Table:
     """The table of a card, our columns first.
@@ -107,17 +110,22 @@ def _average(suite: Suite, models: Sequence[Measured], others: Sequence[str]) ->
 
 def _of_suite(suite: Suite, model: str, row: Row) -> str:
     """What was published; where sources differ, the other one in brackets."""
+    values = list(dict.fromkeys(f"{each:.{row.digits}f}" for each in quoted(suite, model, row)))
+    if not values:
+        return _NOTHING
+    return values[0] if len(values) == 1 else f"{values[0]} ({', '.join(values[1:])})"
+
+
+def quoted(suite: Suite, model: str, row: Row) -> list[float]:
+    """What was published of a model; first in the source that the suite prefers."""
     found = [
         each
         for printed in suite.published
         for each in printed.figures()
         if (each.model, each.benchmark) == (model, row.title)
     ]
-    if not found:
-        return _NOTHING
     ordered = sorted(found, key=lambda each: (each.source == CARD) != suite.prefers_card)
-    values = list(dict.fromkeys(f"{each.value:.{row.digits}f}" for each in ordered))
-    return values[0] if len(values) == 1 else f"{values[0]} ({', '.join(values[1:])})"
+    return [each.value for each in ordered]
 
 
 def _columns(suite: Suite) -> list[str]:
@@ -136,6 +144,7 @@ def _notes(suite: Suite, models: Sequence[Measured], others: Sequence[str]) -> l
         if len(row.parts) > 1
     ]
     for model in models:
+        notes += [f"{model.name}: {remark}" for remark in model.remarks]
         if absent := _half_run(suite.rows, model):
             notes.append(f"Not run on {model.name}: {', '.join(absent)}")
     shown = {each.source for each in _shown(suite, others)}

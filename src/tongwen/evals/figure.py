@@ -38,18 +38,12 @@ def mean(graded: Sequence[Graded]) -> Figure:
 
 
 def macro(graded: Sequence[Graded]) -> Figure:
-    """The mean over groups of the mean within each: every subject counts the same.
-
-    A group of a single sample says nothing of its spread and adds none to the error.
-    """
+    """The mean over groups of the mean within each: every subject counts the same."""
     groups = by_group(graded)
-    errors = [standard_error([one.score for one in group]) for group in groups.values()]
-    known = [error for error in errors if error is not None]
-    squares = sum(error * error for error in known)
     means = {name: fmean(one.score for one in group) for name, group in groups.items()}
     return Figure(
         score=fmean(means.values()),
-        stderr=sqrt(squares) / len(groups) if known else None,
+        stderr=stratified_error([[one.score for one in group] for group in groups.values()]),
         metrics={
             "micro": fmean(each.score for each in graded),
             **mean_metrics(graded),
@@ -62,6 +56,29 @@ def macro(graded: Sequence[Graded]) -> Figure:
 def standard_error(scores: Sequence[float]) -> float | None:
     """Of the mean of independent scores: the root of their variance over their number."""
     return sqrt(variance(scores) / len(scores)) if len(scores) > 1 else None
+
+
+def stratified_error(parts: Sequence[Sequence[float]]) -> float | None:
+    """Standard error of the mean over parts of the mean of each.
+
+    A part of a single value is taken to spread as the others do within themselves; where all parts
+    are such, as all values do together, which is more.  `None`: there is but one value.
+    """
+    single = pooled_variance(parts)
+    if single is None:
+        return None
+    squares = [(variance(part) if len(part) > 1 else single) / len(part) for part in parts]
+    return sqrt(sum(squares)) / len(parts)
+
+
+def pooled_variance(parts: Sequence[Sequence[float]]) -> float | None:
+    """Of values about the mean of their part; of single ones about the mean of all."""
+    several = [part for part in parts if len(part) > 1]
+    if not several:
+        values = [value for part in parts for value in part]
+        return variance(values) if len(values) > 1 else None
+    freedom = sum(len(part) - 1 for part in several)
+    return sum((len(part) - 1) * variance(part) for part in several) / freedom
 
 
 def by_group(graded: Iterable[Graded]) -> dict[str, list[Graded]]:

@@ -67,7 +67,21 @@ class SuiteResult:
     def table(self) -> Table:
         """The card: our column beside the published ones."""
         figures = {each.receipt.settings.task: each.figure for each in self.results}
-        return card(self.suite, [Measured(self.name, figures)])
+        return card(self.suite, [Measured(self.name, figures, remarks(self.results))])
+
+
+def remarks(results: Sequence[Result]) -> list[str]:
+    """What was not answered, and where not all samples were asked."""
+    receipts = [result.receipt for result in results]
+    failed = [
+        f"{each.num_failed} of {each.num_samples} samples of {each.settings.task} failed, and are "
+        "not in its figure"
+        for each in receipts
+        if each.num_failed
+    ]
+    limits = {each.settings.limit for each in receipts if each.settings.limit is not None}
+    drawn = [f"of each benchmark {limit} samples at most, drawn by a seed" for limit in limits]
+    return failed + drawn
 
 
 def run_suite(

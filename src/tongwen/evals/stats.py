@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tongwen.errors import RequestError
+from tongwen.evals.figure import stratified_error
 
 RESAMPLES = 10_000
 """Of a bootstrap, unless told."""
@@ -51,7 +52,7 @@ class Paired:
     """The second less the first."""
 
     stderr: float | None
-    """Of the difference, over samples; groups are taken as given.  `None`: too few samples."""
+    """Of the difference, over samples; groups are taken as given.  `None`: there is one sample."""
 
     clustered_stderr: float | None
     """Of the difference, as if the groups had been drawn too; `None`: there is only one."""
@@ -93,7 +94,7 @@ def paired(
     parts = _by_group(first, second, groups)
     changes = [after - before for before, after in parts]
     difference = fmean(change.mean() for change in changes)
-    stderr = stratified_error(changes)
+    stderr = stratified_error([change.tolist() for change in changes])
     drawn = _bootstrap(changes, seed, resamples)
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Paired(
@@ -110,16 +111,6 @@ def paired(
         bootstrap=Interval(low=float(low), high=float(high)),
         confidence=confidence,
     )
-
-
-def stratified_error(parts: Sequence[_Vector]) -> float | None:
-    """Standard error of the mean over parts of the mean of each.
-
-    A part of a single value says nothing of its spread and adds none; where all are such, there is
-    no error to be had.
-    """
-    squares = [variance(part.tolist()) / len(part) for part in parts if len(part) > 1]
-    return sqrt(sum(squares)) / len(parts) if squares else None
 
 
 def sign_test(better: int, worse: int) -> float:
@@ -190,13 +181,29 @@ def _clustered_error(changes: Sequence[_Vector]) -> float | None:
 def _bootstrap(changes: Sequence[_Vector], seed: int, resamples: int) -> _Vector:
     """The mean over groups of `resamples` runs drawn again from these."""
     generator = np.random.default_rng(seed)
-    return np.mean([_redrawn(change, generator, resamples) for change in changes], axis=0)
+    alone = [change for change in changes if len(change) == 1]
+    several = [_stretched(change) for change in changes if len(change) > 1]
+    drawn = [_redrawn(change, len(change), generator, resamples) for change in several]
+    others = several or [_stretched(np.concatenate(alone))]
+    about = np.concatenate([other - other.mean() for other in others])
+    drawn += [change + _redrawn(about, 1, generator, resamples) for change in alone]
+    return np.mean(drawn, axis=0)
 
 
-def _redrawn(values: _Vector, generator: np.random.Generator, resamples: int) -> _Vector:
-    """Means of values drawn again; how often each of them comes is all that matters."""
+def _stretched(values: _Vector) -> _Vector:
+    """Values so far from their mean that what is drawn of few of them spreads as it should.
+
+    What is drawn again from n values has (n - 1) / n of the variance (Rao and Wu, 1988,
+    doi 10.1080/01621459.1988.10478591, section 2).
+    """
+    n, middle = len(values), values.mean()
+    return middle + (values - middle) * sqrt(n / max(1, n - 1))
+
+
+def _redrawn(values: _Vector, num: int, generator: np.random.Generator, resamples: int) -> _Vector:
+    """Means of `num` drawn values; how often each of them comes is all that matters."""
     kinds, counts = np.unique(values, return_counts=True)
     shares = counts / len(values)
     chunks = [min(_AT_ONCE, resamples - start) for start in range(0, resamples, _AT_ONCE)]
-    drawn = [generator.multinomial(len(values), shares, size) @ kinds for size in chunks]
-    return np.concatenate(drawn) / len(values)
+    drawn = [generator.multinomial(num, shares, size) @ kinds for size in chunks]
+    return np.concatenate(drawn) / num

@@ -33,6 +33,19 @@ def test_the_list_has_every_benchmark_with_its_licence_and_source(tmp_path: Path
         assert row["metric"]
         assert row["presets"]
         assert all(row["presets"].values())
+    published = {row["task"]: row["published"] for row in rows}
+    assert published["mmlu"]["Qwen2-7B"] == 70.3
+    assert published["mt_bench"]["Qwen2-7B-Instruct"] == 8.41
+    assert published["wikitext2"] == {}
+
+
+def test_the_lists_table_has_the_published_figures_of_one_size(tmp_path: Path) -> None:
+    done = tongwen("list", home=tmp_path)
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:4] == ["task", "data", "Qwen2-7B", "Qwen2-7B-Instruct"]
+    mmlu = next(line for line in lines if line.startswith("mmlu "))
+    assert "70.3" in mmlu
+    assert "70.5" in mmlu
 
 
 def test_the_list_says_whose_data_is_there(shared: Path, tmp_path: Path) -> None:

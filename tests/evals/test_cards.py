@@ -244,3 +244,5 @@ def test_published_figures_are_found_by_benchmark_in_the_unit_of_ours() -> None:
     assert both["mmlu"]["Qwen2-7B-Instruct"] == pytest.approx(0.705)
     assert both["mt_bench"]["Qwen2-72B-Instruct"] == pytest.approx(0.912)
     assert "m3exam" not in both  # published with others as one mean
+    assert "mmmlu" not in both  # of other languages
+    assert "mmmlu" in published_beside([True], as_printed=True)

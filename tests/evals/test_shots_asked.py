@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tongwen.errors import RequestError, TongwenError
+from tongwen.errors import DependencyError, RequestError
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.sample import Sample
 from tongwen.evals.task import Setup, Task
@@ -49,7 +49,10 @@ def test_a_number_of_solved_rows_moves_the_question_or_is_refused(
     assert [task.num_shots for task in tasks] == [1, 2]
     try:
         fewer, more = map(asked, tasks)
-    except TongwenError as error:
+    except (RequestError, DependencyError) as error:
+        absent = ("is not there", "no file of the benchmark is there", "pieces are not there")
+        if not any(words in error.message for words in absent):
+            raise
         pytest.skip(error.message)
     both = fewer.keys() & more.keys()
     assert both

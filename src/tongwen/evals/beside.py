@@ -15,13 +15,15 @@ def published_beside(kinds: Iterable[bool], *, as_printed: bool = False) -> Figu
 
     Args:
         kinds: Whether they are of the chat models (true), of the base models, or both.
-        as_printed: In the card's unit, per cent or points; else in that of `Figure.score`.
+        as_printed: In the card's unit, per cent or points, those too that were not measured quite
+            like ours; else in the unit of `Figure.score`.
     """
     found: dict[str, dict[str, float]] = {}
     for is_chat in sorted(set(kinds)):
         suite = CARD_INSTRUCT if is_chat else CARD_BASE
         for row in suite.rows:
-            if len(row.parts) == 1:  # of a mean of several none was published by itself
+            # Of a mean of several none was published by itself; a note says what else differs.
+            if len(row.parts) == 1 and (as_printed or not row.note):
                 scale = 1.0 if as_printed else row.scale
                 values = {model: value / scale for model, value in _figures(suite, row).items()}
                 found.setdefault(row.parts[0].task, {}).update(values)

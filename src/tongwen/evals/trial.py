@@ -159,13 +159,14 @@ def _earlier(config: EvalConfig, stem: str, key: str, samples: Sequence[Sample])
     if config.again or _begun(config, stem).exists():
         return None
     done = _done(config.out / f"{stem}.receipt.json", key, samples)
-    if done is not None and done.receipt.subject.weights is None:
-        log.warning(
-            "`%s` does not tell whether it serves the same weights as when `%s` was written; "
-            "--again asks it again",
-            done.receipt.subject.where,
-            done.path.name,
-        )
+    asked = () if done is None else (done.receipt.subject, done.receipt.settings.judged_by)
+    for each in asked:
+        if done is not None and each is not None and each.weights is None:
+            log.warning(
+                "`%s` does not tell whether it serves the same weights as when `%s` was written; "
+                "--again asks it again",
+                *(each.where, done.path.name),
+            )
     return done
 
 

@@ -9,18 +9,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _HEAD = re.compile(r"(\w+)\s*\(")
-_TYPED = r"^[^\n=;(\"/]*[\w>\]&*?](?<!\breturn)(?<!\belse)\s+[&*]*{name}\s*\("
-_SCRIPT = r"\bfunction\s+{name}\b|\b(?:const|let|var)\s+{name}\s*[=:]"
+_NO_TYPE = r"(?!\s*(?:(?:return|else|throw|case|yield|new|delete|await)\b|[?:&|*<>+\-!~%^,.]))"
+_TYPED = rf"^{_NO_TYPE}[^\n=;(\"/]*[\w>\]&*?]\s+[&*]*{{name}}\s*\("
+_SCRIPT = (
+    r"^\s*(?:export\s+)?(?:default\s+)?(?:async\s+)?function\s*\*?\s*{name}\s*[(<]"
+    r"|^\s*(?:export\s+)?(?:const|let|var)\s+{name}\s*[=:]"
+)
 _DEFINED = {
     "py": r"^(?:async\s+)?def\s+{name}\s*\(",
     "js": _SCRIPT,
     "ts": _SCRIPT,
-    "php": r"\bfunction\s+&?{name}\s*\(",
+    "php": r"^\s*(?:<\?php\s+)?function\s+&?{name}\s*\(",
     "sh": r"^\s*(?:function\s+)?{name}\s*\(\s*\)|^\s*function\s+{name}\b",
 }
 """By language, what defines a function; in all others a type stands before its name."""
 
-_CLASS = re.compile(r"\A.*?^[^\n/*]*\bclass\s+\w+[^{]*\{", re.DOTALL | re.MULTILINE)
+_IMPORT = re.compile(r"^\s*(?:import|using)\s[^;(]*;[^\S\n]*$\n?", re.MULTILINE)
+_CLASS = re.compile(r"\b(?:class|record|struct)\s+\w+[^;{}]*\Z")
+_BESIDE = re.compile(r"^(?:public\s+)?(?=(?:abstract\s+|final\s+)*class\b)", re.MULTILINE)
+_BRACE = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|(?P<brace>[{}])""", re.DOTALL
+)
 _MAIN = re.compile(r"\b([Mm]ain)(?=\s*\()")
 _UNION = re.compile(r"^union\s+\w+", re.MULTILINE)
 
@@ -44,7 +53,9 @@ def rewritten(row: Mapping[str, Any], text: str, language: str) -> str | None:
         return f"{prompt}\n\n{text}\n{tests}"
     if language in ("cpp", "java", "cs", "sh"):  # these tests begin with the function's end
         tests = tests.lstrip().removeprefix("}")
-    return f"{_preamble(prompt, text)}\n{_bare(text, place, language)}\n{tests}"
+    imports = "" if language == "cpp" else "".join(_IMPORT.findall(text[:place]))
+    body = _bare(text, place, language)
+    return f"{imports}{_preamble(prompt, text)}\n{body}\n{tests}"
 
 
 def _names(prompt: str, language: str) -> list[str]:
@@ -75,7 +86,41 @@ def _bare(text: str, place: int, language: str) -> str:
     """The answer without the class, the tags and the name `main` that prompt and tests have."""
     if language == "php":
         return text.replace("<?php", "").replace("?>", "")
-    opened = _CLASS.match(text, 0, place) if language in ("java", "cs") else None
-    if opened is not None:
-        text = text[opened.end() :].rpartition("}")[0]
+    if language in ("java", "cs"):
+        text = _unwrapped(text, place, "static " if language == "java" else "")
     return _MAIN.sub(r"own_\1", text) if language in ("cpp", "java", "cs") else text
+
+
+def _unwrapped(text: str, place: int, nested: str) -> str:
+    """The members of the class around the function, with the classes beside it; no imports."""
+    around = _around(text, place)
+    if around is None:
+        return _IMPORT.sub("", text[:place]) + text[place:]
+    depth, start, end = around
+    inside = text[start + 1 : end]
+    if depth:  # within a namespace, whose brackets must go too
+        return inside
+    head = 1 + max(text.rfind(mark, 0, start) for mark in ";{}")
+    beside = _IMPORT.sub("", text[:head]) + "\n" + text[end + 1 :]
+    return _BESIDE.sub(nested, beside) + inside
+
+
+def _around(text: str, place: int) -> tuple[int, int, int] | None:
+    """The innermost class around a place: how deep, from which bracket to which; or None."""
+    opened: list[int] = []
+    found: tuple[int, int] | None = None
+    for match in _BRACE.finditer(text):
+        if match["brace"] is None:
+            continue
+        if found is None and match.start() > place:
+            classes = [one for one in enumerate(opened) if _CLASS.search(text[: one[1]])]
+            if not classes:
+                return None
+            found = classes[-1]
+        if match["brace"] == "{":
+            opened.append(match.start())
+        elif opened:
+            opened.pop()
+        if found is not None and len(opened) <= found[0]:
+            return *found, match.start()
+    return None if found is None else (*found, len(text))

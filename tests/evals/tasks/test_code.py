@@ -164,9 +164,17 @@ def anew(row: Mapping[str, str], rest: str, language: str) -> dict[str, str]:
     head = prompt.rpartition("\n")[2] if language != "py" else prompt
     own = {"cpp": "int main() { return 3; }", "java": "static void main(String[] a) { int c; }"}
     main = own.get(language, "static int Main(string[] a) { return 3; }") if has_main else ""
+    pair, bare = "class Couple { int a; }\n", f"{head}\n{closed}"
+    nested = f"static {pair}" if language == "java" else pair
+    imports = {"java": "import java.util.*;\n", "cs": "using System.Collections.Generic;\n"}
+    own_class = f"{imports[language]}\npublic class Own {{\n{bare}}}\n" if in_class else bare
     return {
+        "with imports": imports.get(language, "") + bare,
+        "with a class before": f"{imports[language]}{pair}{own_class}" if in_class else bare,
+        "with a class after": own_class + pair * in_class,
+        "with a class within": nested * in_class + bare,
         "after the prompt": f"{prompt}\n{closed}{'}' * in_class}",
-        "bare": f"{head}\n{closed}",
+        "bare": bare,
         "in another style": f"{head.replace('(', ' (', 1)}\n{closed}",
         "with a main": f"{prompt}\n{closed}{main}\n{'}' * in_class}",
         "gone on with": f"{rest}",
@@ -191,11 +199,32 @@ def test_a_whole_function_in_a_fence_is_judged_where_no_answer_is_gone_on_with(
     assert "passed" not in reasons(wrong).values()
 
 
+RECURSIVE = """
+return f(n - 1) + f(n);
+return n * f(n - 1);
+return n > 1 and f(n - 1);
+return n ? f(n - 1) : 1;
+else f(n - 1);
+    && f(n - 1)
+    > f(n - 1)
+    : f(n - 1);
+"""
+
+
 def test_a_recursive_call_defines_no_function() -> None:
     row = {"prompt": "class P {\n    static long f(long n) {\n", "tests": "    }\n}"}
-    assert rewritten(row, "        return f(n - 1) + f(n);\n", "java") is None
+    for line in RECURSIVE.strip("\n").split("\n"):
+        for language in ("java", "cs", "cpp"):
+            assert rewritten(row, f"    if (n < 2) return 1;\n{line}\n", language) is None, line
     assert rewritten(row, "static long f(long n) {\n    return n;\n}", "java") is not None
     assert rewritten({"prompt": "no head", "tests": ""}, "text", "cpp") is None
+
+
+@pytest.mark.parametrize("language", ["js", "ts", "php"])
+def test_a_comment_that_names_the_function_does_not_define_it(language: str) -> None:
+    row = {"prompt": "//Create a function f that\nfunction f(n){\n", "tests": "f(1)"}
+    assert rewritten(row, "//Create a function f that\n  return n;\n}", language) is None
+    assert rewritten(row, "  function f(n) {\n  return n;\n}", language) is not None
 
 
 def test_a_function_written_anew_finds_the_prompts_helpers_where_the_preset_keeps_them(

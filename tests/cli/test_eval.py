@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.evals.tiny import save_packable
 
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.receipt import read_receipt
+from tongwen.evals.suites import SUITES
 
 
 def tongwen(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -31,6 +33,19 @@ def test_the_list_has_every_benchmark_with_its_licence_and_source(tmp_path: Path
         assert row["metric"]
         assert row["presets"]
         assert all(row["presets"].values())
+    published = {row["task"]: row["published"] for row in rows}
+    assert published["mmlu"]["Qwen2-7B"] == 70.3
+    assert published["mt_bench"]["Qwen2-7B-Instruct"] == 8.41
+    assert published["wikitext2"] == {}
+
+
+def test_the_lists_table_has_the_published_figures_of_one_size(tmp_path: Path) -> None:
+    done = tongwen("list", home=tmp_path)
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[:4] == ["task", "data", "Qwen2-7B", "Qwen2-7B-Instruct"]
+    mmlu = next(line for line in lines if line.startswith("mmlu "))
+    assert "70.3" in mmlu
+    assert "70.5" in mmlu
 
 
 def test_the_list_says_whose_data_is_there(shared: Path, tmp_path: Path) -> None:
@@ -90,6 +105,35 @@ def test_a_file_of_completions_that_is_none_is_refused(
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_what_a_suite_could_not_run_is_named_with_the_reason(
+    form: list[str], tmp_path: Path
+) -> None:
+    model = save_packable(tmp_path / "tiny", seed=7)
+    (tmp_path / "empty").mkdir()
+    options = ["--model", str(model), "--data", str(tmp_path / "empty"), *form]
+    done = tongwen("open-llm-leaderboard-v1", *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    named = [line for line in done.stderr.splitlines() if " was not run: " in line]
+    assert [line.partition(" was not run: ")[0] for line in named] == [
+        part.task for part in SUITES["open-llm-leaderboard-v1"].parts
+    ]
+
+
+def test_what_was_done_before_is_said_and_asked_again_where_that_is_wanted(tmp_path: Path) -> None:
+    model = save_packable(tmp_path / "tiny", seed=7)
+    words = ["code_switching", "--model", str(model), "--limit", "2", "--json"]
+    first, second, third = (
+        tongwen(*words, *more, home=tmp_path / "home") for more in ([], [], ["--again"])
+    )
+    assert [done.returncode for done in (first, second, third)] == [0, 0, 0], first.stderr
+    receipt = json.loads(first.stdout)["receipt"]
+    assert second.stdout == first.stdout
+    assert f"code_switching: done before: {receipt}" in second.stderr
+    assert "done before" not in first.stderr + third.stderr
+    assert json.loads(third.stdout)["score"] == json.loads(first.stdout)["score"]
 
 
 def test_a_receipt_that_was_changed_is_refused(shared: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from tests.evals.tiny import TINY_TASKS, save_packable, write_rows
 
 from tongwen.engine.llm import LLM
 from tongwen.evals.catalogue import TASKS
+from tongwen.evals.examine import Tell
 from tongwen.evals.measure import run
 from tongwen.evals.trial import EvalConfig, Result
 
@@ -35,9 +36,11 @@ def measure(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path, tiny_ll
     for name, task in TINY_TASKS.items():
         monkeypatch.setitem(TASKS, name, task)
 
-    def one(name: str, model: LLM | None = None, **settings: object) -> Result:
+    def one(
+        name: str, model: LLM | None = None, tell: Tell = lambda _: None, **settings: object
+    ) -> Result:
         config = EvalConfig(**{"data": data, "out": tmp_path / "out", **settings})
-        (result,) = run(name, model or tiny_llm, config)
+        (result,) = run(name, model or tiny_llm, config, tell=tell)
         return result
 
     return one

@@ -1,8 +1,11 @@
 """Runs that no model made: receipts and samples with what a test wants in them."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tongwen.evals.figure import Figure, mean
 from tongwen.evals.journal import write_records
@@ -11,6 +14,10 @@ from tongwen.evals.receipt import Receipt, Settings, file_digest
 from tongwen.evals.record import Record
 from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.subject import Subject
+from tongwen.evals.trial import Result
+from tongwen.evals.verify import Verdict
+
+Line = dict[str, Any]
 
 HOSTILE = (
     '</script><img src=x onerror="window.hit = 1"><script>window.hit = 2</script>'
@@ -105,3 +112,21 @@ def save_run(
     path = directory / f"{stem}.receipt.json"
     receipt.write(path)
     return path
+
+
+def tamper(result: Result, change: Callable[[list[Line]], object]) -> None:
+    """Change the samples and make every digest and count fit; the receipt is sealed anew."""
+    path = result.path.parent / result.receipt.samples_file
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    change(lines)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    replace(
+        result.receipt,
+        samples_sha256=file_digest(path),
+        num_samples=len(lines),
+        num_failed=sum("failed" in line for line in lines),
+    ).write(result.path)
+
+
+def whats(verdict: Verdict) -> set[tuple[str, str | None]]:
+    return {(each.what, each.sample) for each in verdict.differences}

@@ -131,11 +131,14 @@ def test_the_second_leaderboard_counts_from_chance() -> None:
     results = {
         "gpqa": Figure(score=0.4, stderr=0.03),
         "ifeval": Figure(score=0.2, stderr=0.01, metrics={"instruction-strict": 0.4}),
-        "math": Figure(score=0.2, stderr=0.01),
+        "math": Figure(score=0.2, stderr=0.01, metrics={"level_5": 0.07}),
     }
     table = card(suite, [Measured("mine", results)])
     assert cells_of(table, "GPQA")["mine"] == "20.0 ± 4.0"
     assert cells_of(table, "IFEval")["mine"] == "30.0"
+    assert cells_of(table, "MATH level 5")["mine"] == "7.0"
+    results["math"] = Figure(score=0.2, stderr=0.01, metrics={"level_4": 0.1})
+    table = card(suite, [Measured("mine", results)])
     assert cells_of(table, "MATH level 5")["mine"] == "not run"
     assert "Not run on mine: math (level_5)" in table.notes
 
@@ -241,3 +244,5 @@ def test_published_figures_are_found_by_benchmark_in_the_unit_of_ours() -> None:
     assert both["mmlu"]["Qwen2-7B-Instruct"] == pytest.approx(0.705)
     assert both["mt_bench"]["Qwen2-72B-Instruct"] == pytest.approx(0.912)
     assert "m3exam" not in both  # published with others as one mean
+    assert "mmmlu" not in both  # of other languages
+    assert "mmmlu" in published_beside([True], as_printed=True)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,70 @@ def test_a_perplexity_is_exported_as_it_is(tmp_path: Path, name: str) -> None:
         said = json.loads(paths[0].read_text())
         assert said["higher_is_better"] == {"wikitext2": {"perplexity": False}}
         assert said["results"]["wikitext2"]["perplexity_stderr,none"] == "N/A"
+
+
+def predictions(path: Path, records: list[Record]) -> list[Json]:
+    """What OpenCompass gets of a run of these."""
+    run = read_runs([save_run(path / "runs", records, task="chosen")])
+    export(run, "opencompass", path / "out", when=WHEN)
+    said = json.loads(one(path / "out", "predictions/*/chosen.json").read_text())
+    return [said[str(place)] for place in range(len(records))]
+
+
+def labels(prediction: Json) -> list[str]:
+    return [name.removeprefix("label: ") for name in prediction if name.startswith("label: ")]
+
+
+def with_options(id_: str, parsed: str, *options: str) -> Record:
+    record = ranked(id_, 1.0)
+    prompt = [[f"{place} before", option] for place, option in enumerate(options)]
+    return replace(record, prompt=prompt, grades=(Grade(score=1.0, parsed=parsed),))
+
+
+def test_options_of_the_same_text_are_told_apart_by_their_places(tmp_path: Path) -> None:
+    same = [with_options(str(i), str(i), " was late.", " was late.") for i in (0, 1)]
+    found = predictions(tmp_path, same)
+    assert [labels(each) for each in found] == [["0", "1"]] * 2
+    assert [each["prediction"] for each in found] == ["0", "1"]
+    assert found[0]["label: 1"]["prompt"] == "1 before was late."
+
+
+@pytest.mark.parametrize(
+    ("parsed", "options", "label"),
+    [
+        ("1", (" red", " blue"), "blue"),
+        ("blue", (" red", " blue"), "blue"),
+        ("B", (" (A)", " (B)"), "(B)"),
+        ("1", (" 1", " 0"), "1"),
+    ],
+)
+def test_a_prediction_is_one_of_the_labels(
+    tmp_path: Path, parsed: str, options: tuple[str, ...], label: str
+) -> None:
+    (found,) = predictions(tmp_path, [with_options("0", parsed, *options)])
+    assert found["prediction"] == label
+    assert label in labels(found)
+
+
+def test_places_are_places_though_an_option_be_a_number(tmp_path: Path) -> None:
+    records = [with_options("0", "1", " red", " blue"), with_options("1", "1", " 1", " 2")]
+    assert [each["prediction"] for each in predictions(tmp_path, records)] == ["blue", "2"]
+
+
+def test_bits_are_no_percentage_for_opencompass(tmp_path: Path) -> None:
+    answer = Answer(likelihoods=(Likelihood(logprob=-1.0, num_tokens=8),))
+    record = Record(id="t", prompt="text", answers=(answer,), grades=(Grade(score=0.9),))
+    metrics = {"bits_per_byte": 0.85, "byte_perplexity": 0.99, "echo": 0.25}
+    figure = Figure(score=0.97, stderr=None, metrics=metrics)
+    path = save_run(tmp_path / "runs", [record], task="wikitext2", figure=figure)
+    export(read_runs([path]), "opencompass", tmp_path / "out", when=WHEN)
+    result = json.loads(one(tmp_path / "out", "results/*/wikitext2.json").read_text())
+    assert (result["score"], result["bits_per_byte"], result["byte_perplexity"]) == (
+        *(0.97, 0.85),
+        0.99,
+    )
+    assert result["echo"] == 25.0
+    assert ",0.97\n" in one(tmp_path / "out", "summary_*.csv").read_text()
 
 
 def test_two_runs_that_would_be_one_are_refused(runs: list[Run], tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_groups_of_a_single_sample_spread_as_all_do_together() -> None:
     assert found.stderr == pytest.approx(sqrt(variance([0.0, 1.0]) / 2))
 
 
-@pytest.mark.parametrize("limit", [68, 100, 200])
+@pytest.mark.parametrize("limit", [10, 20, 68, 100, 200])
 def test_the_error_of_few_samples_of_many_groups_is_what_it_says(limit: int) -> None:
     stream = Random(0)
     population = [str(number % 67) for number in range(67 * 40)]
@@ -127,7 +127,15 @@ def test_the_error_of_few_samples_of_many_groups_is_what_it_says(limit: int) -> 
     figures = [run() for _ in range(400)]
     claimed = fmean(figure.stderr for figure in figures if figure.stderr is not None)
     # Of 400 runs the spread itself is known within 4 %.
-    assert claimed == pytest.approx(stdev(figure.score for figure in figures), rel=0.15)
+    spread = stdev(figure.score for figure in figures)
+    assert claimed == pytest.approx(spread, rel=0.15)
+    assert sum((figure.stderr or 0) < spread / 4 for figure in figures) < 20
+
+
+def test_one_pair_that_agrees_tells_nothing_of_the_other_groups() -> None:
+    scores = {"a": (1.0, 1.0), "b": (0.0,), "c": (1.0,), "d": (0.0,)}
+    found = macro([graded(one, group=name) for name, each in scores.items() for one in each])
+    assert found.stderr == pytest.approx(sqrt(3 * variance([1.0, 1.0, 0.0, 1.0, 0.0])) / 4)
 
 
 def test_other_metrics_are_means_over_the_completions_that_have_them() -> None:

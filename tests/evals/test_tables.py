@@ -1,11 +1,15 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from tests.evals.made import failed, save_run, written
 
+from tongwen.evals.catalogue import is_share
+from tongwen.evals.compare import compare
 from tongwen.evals.drawing import bar
 from tongwen.evals.figure import Figure
+from tongwen.evals.page import page
 from tongwen.evals.runs import Run, read_runs
 from tongwen.evals.tables import as_json, markdown, with_error
 from tongwen.evals.wording import change_text, score_text, short
@@ -51,6 +55,51 @@ def test_json_holds_the_receipts_whole(runs: list[Run]) -> None:
 )
 def test_scores_are_written_as_what_they_are(score: float, stderr: float | None, text: str) -> None:
     assert with_error(score, stderr) == text
+
+
+def test_what_is_no_share_is_no_percentage() -> None:
+    assert with_error(0.85, 0.01, is_share=False) == "0.85 ± 0.01"
+    assert with_error(0.85, None, is_share=False) == "0.85"
+    assert change_text(0.5, is_share=False) == "+0.5"
+    assert score_text(1.5) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "share"),
+    [
+        ("wikitext2", "score", False),
+        ("wikitext2", "bits_per_byte", False),
+        ("mmlu", "score", True),
+        ("mmlu", "micro", True),
+        ("nobody's", "score", True),
+        ("languages", "bits_per_byte/en", False),
+        ("languages", "times_english/en", False),
+        ("languages", "echo", True),
+        ("mt_bench", "rating_turn_1", False),
+        ("safety", "kappa", False),
+        ("safety", "agreement", True),
+        ("ifeval", "instruction-strict", True),
+    ],
+)
+def test_shares_are_known_by_benchmark_and_name(task: str, metric: str, share: bool) -> None:
+    assert is_share(task, metric) is share
+
+
+def test_a_perplexity_below_one_is_none_in_tables_pages_and_comparisons(tmp_path: Path) -> None:
+    figure = Figure(score=0.75, stderr=0.01, metrics={"bits_per_byte": 0.85}, groups={"a": 0.7})
+    records = [written("w", 0.75), written("v", 0.5)]
+    path = save_run(tmp_path, records, task="wikitext2", figure=figure)
+    other = save_run(tmp_path, records, task="wikitext2", model="other", figure=figure)
+    runs = read_runs([path, other])
+    told = page(runs, published={"wikitext2": {"card": 0.5}})
+    told_html = re.sub(r"<(script|style).*?</\1>", "", told, flags=re.DOTALL)
+    texts = markdown(runs), compare(*runs).text(), told_html
+    for text in texts:
+        assert "75" in text
+        assert not re.search(r"\.\d\d %", text)
+    assert "0.85" in told
+    assert 'class="bar"' not in told
+    assert '"verdict":"scored"' in told
 
 
 def test_changes_have_their_sign() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.evals.tiny import NUM_ROWS, Tiny
 from tongwen.engine.llm import LLM
 from tongwen.errors import RequestError, SourceError
 from tongwen.evals.catalogue import TASKS
+from tongwen.evals.examine import Progress
 from tongwen.evals.measure import run
 from tongwen.evals.question import Answer
 from tongwen.evals.sample import Grade, Sample
@@ -67,6 +69,102 @@ def test_a_run_goes_on_where_it_was_broken_off(
     assert len(again.records) == NUM_ROWS
     assert lines(again) == lines(whole)
     assert not list((tmp_path / "out").glob("*.partial.jsonl"))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The benchmarks that were asked, a name for each sample."""
+    found: list[str] = []
+
+    class Noted(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            found.append(sample.id)
+            return await super().grade(sample, answer)
+
+    monkeypatch.setitem(TASKS, "tiny", Noted)
+    return found
+
+
+def test_what_an_earlier_run_had_done_is_not_asked_again(
+    measure: Measure, asked: list[str]
+) -> None:
+    first = measure("tiny")
+    assert not first.was_done
+    asked.clear()
+    told: list[Progress] = []
+    second = measure("tiny", tell=told.append)
+    assert asked == []
+    assert second.was_done
+    assert (second.receipt, second.path) == (first.receipt, first.path)
+    assert lines(second) == lines(first)
+    assert (told[-1].before, told[-1].done, told[-1].total) == (NUM_ROWS, NUM_ROWS, NUM_ROWS)
+    assert told[-1].score == pytest.approx(first.figure.score)
+
+
+def test_what_was_done_is_asked_again_where_that_is_wanted(
+    measure: Measure, asked: list[str]
+) -> None:
+    first = measure("tiny")
+    asked.clear()
+    again = measure("tiny", again=True)
+    assert len(asked) == NUM_ROWS
+    assert not again.was_done
+    assert again.figure == first.figure
+
+
+def test_a_run_that_asks_again_and_is_broken_off_goes_on(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure("tiny")
+    asked: list[str] = []
+
+    class Breaks(Tiny):
+        async def grade(self, sample: Sample, answer: Answer) -> Grade:
+            asked.append(sample.id)
+            if len(asked) == 5:
+                raise PowerError
+            return await super().grade(sample, answer)
+
+    monkeypatch.setitem(TASKS, "tiny", Breaks)
+    with pytest.raises(BaseExceptionGroup):
+        measure("tiny", concurrency=1, again=True)
+    resumed = measure("tiny", concurrency=1)
+    assert not resumed.was_done
+    assert len(asked) == 5 + NUM_ROWS - 4
+
+
+@pytest.mark.parametrize("more", [{"seed": 1}, {"limit": 3}, {"preset": "other"}])
+def test_a_run_of_other_settings_was_not_done(
+    more: dict[str, Any], measure: Measure, asked: list[str]
+) -> None:
+    measure("tiny")
+    asked.clear()
+    assert not measure("tiny", **more).was_done
+    assert asked
+
+
+def test_a_run_whose_samples_were_changed_since_is_made_anew(
+    measure: Measure, asked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = measure("tiny")
+    before = lines(first)
+    (first.path.parent / first.receipt.samples_file).write_text("")
+    asked.clear()
+    assert not measure("tiny").was_done
+    assert len(asked) == NUM_ROWS
+    assert lines(first) == before
+    assert "it is made anew" in caplog.text
+
+
+def test_libraries_that_judge_and_are_others_now_make_a_run_anew(
+    measure: Measure, asked: list[str]
+) -> None:
+    first = measure("tiny")
+    machine = {**first.receipt.machine, "sympy": "0.1"}
+    replace(first.receipt, machine=machine).write(first.path)
+    asked.clear()
+    assert not measure("tiny").was_done
+    assert len(asked) == NUM_ROWS
 
 
 def test_a_sample_that_fails_is_counted_apart_and_asked_again_by_the_next_run(

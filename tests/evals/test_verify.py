@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 from tests.evals.conftest import Measure
+from tests.evals.made import Line, tamper, whats
 from tests.evals.tiny import NUM_ROWS, save_packable
 
 from tongwen.engine.llm import LLM
 from tongwen.errors import RequestError
-from tongwen.evals.receipt import file_digest, read_receipt
+from tongwen.evals.receipt import read_receipt
 from tongwen.evals.target import Target
 from tongwen.evals.trial import Result
 from tongwen.evals.verify import Again, Verdict, verify
 from tongwen.kernels.machine import machine
 
 Check = Callable[..., Verdict]
-Line = dict[str, Any]
 
 
 @pytest.fixture
@@ -29,21 +29,6 @@ def check(tiny_llm: LLM, data: Path) -> Check:
         return verify(result.path, Target(model=model or tiny_llm), again)
 
     return one
-
-
-def tamper(result: Result, change: Callable[[list[Line]], object]) -> None:
-    """Change the samples and make every digest fit again; the receipt is sealed anew."""
-    path = result.path.parent / result.receipt.samples_file
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    change(lines)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    replace(result.receipt, samples_sha256=file_digest(path), num_samples=len(lines)).write(
-        result.path
-    )
-
-
-def whats(verdict: Verdict) -> set[tuple[str, str | None]]:
-    return {(each.what, each.sample) for each in verdict.differences}
 
 
 @pytest.mark.skipif(machine() is None, reason="only native kernels promise bits")

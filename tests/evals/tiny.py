@@ -14,10 +14,12 @@ from tests.cli.conftest import TEMPLATE
 from tongwen.checkpoint.configs import GenerationDefaults
 from tongwen.checkpoint.save import save_checkpoint
 from tongwen.checkpoint.tensor_names import entries
+from tongwen.evals.code import begun, fenced_turns
 from tongwen.evals.figure import Figure, macro
 from tongwen.evals.question import Answer, Generate, Question, Rank, Weigh
 from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.task import About, Preset, Task
+from tongwen.evals.verdict import Judge, Tries
 from tongwen.model.config import Qwen2Config
 from tongwen.tokenizer.special import QWEN2_5
 from tongwen.tokenizer.train import train_tokenizer
@@ -108,6 +110,29 @@ class TinyChat(Tiny):
         return Generate(prompt=[turn], params=params, follow_ups=("and next?",))
 
 
+class TinyBegun(Tiny):
+    """Answers are begun, where the model goes on with that."""
+
+    def question(self, sample: Sample) -> Question:
+        return begun(self.setup, fenced_turns(sample.row["text"]), self.setup.sampling(8))
+
+
+class TinyJudged(Tiny):
+    """A model says how good an answer is."""
+
+    about = replace(Tiny.about, needs=("judge",))
+
+    async def grade(self, sample: Sample, answer: Answer) -> Grade:
+        asked = [{"role": "user", "content": f"How good is this? {answer.text}"}]
+        judge = Judge(self.judge, seed=self.setup.seed, tries=Tries(max_tokens=8))
+        verdict = await judge.verdict(asked, _share)
+        return Grade(score=verdict.value, notes=verdict.notes)
+
+
+def _share(text: str) -> float:
+    return sum(map(ord, text)) % 16 / 16
+
+
 class TinyRank(Tiny):
     about = _about("whether the likeliest is the first")
 
@@ -136,6 +161,8 @@ class TinyWeigh(Tiny):
 TINY_TASKS: dict[str, type[Task]] = {
     "tiny": Tiny,
     "tiny-chat": TinyChat,
+    "tiny-begun": TinyBegun,
+    "tiny-judged": TinyJudged,
     "tiny-rank": TinyRank,
     "tiny-macro": TinyMacro,
     "tiny-weigh": TinyWeigh,

@@ -65,6 +65,14 @@ def test_the_statements_examples_end_where_their_explanation_begins():
         ("1 2", "1\n2", False),
         ("Yes", "yes", False),
         ("", "0", False),
+        ("+.5e1", "5.", True),
+        ("sNaN", "5", False),
+        ("NaN", "nan", False),
+        ("inf", "Infinity", False),
+        ("1_000", "1000", False),
+        ("٣", "3", False),
+        ("1e999999999999999999999", "1e999999999999999999998", False),
+        ("1e999999999", "10e999999998", True),
     ],
 )
 def test_output_is_compared_by_lines_and_numbers_by_value(printed, wanted, same):
@@ -97,6 +105,55 @@ def test_a_method_may_return_a_tuple_where_json_has_a_list(sandbox):
     assert asyncio.run(judge(tests, source.format("tuple(sorted(some))"), sandbox)).passed
     wrong = asyncio.run(judge(tests, source.format("some"), sandbox))
     assert wrong.reason == "test 1 of 1: returned something else"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print(sum(map(int, open(0).read().split())))",
+        "import os\nprint(sum(map(int, os.read(0, os.fstat(0).st_size).split())))",
+        "import sys\nprint(sum(map(int, sys.stdin.buffer.read().split())))",
+        "print(sum(map(int, open('/dev/stdin'))))",
+        "n = int(input())\nprint(n + sum(map(int, sys.stdin)))",
+        "from __future__ import annotations\nprint(int(input()) + int(stdin.readline()))",
+    ],
+)
+def test_a_program_reads_its_input_in_any_of_the_usual_ways(sandbox, source):
+    tests = Cases(tests=(Case(given="4\n5\n", wanted="9"),), method=None, are_hidden=True)
+    verdict = asyncio.run(judge(tests, source, sandbox))
+    assert verdict.passed, verdict.reason
+
+
+def test_an_input_of_megabytes_is_read_whole(sandbox):
+    given = "1 " * (1 << 22)
+    tests = Cases(tests=(Case(given=given, wanted=str(1 << 22)),), method=None, are_hidden=True)
+    assert asyncio.run(judge(tests, "print(open(0).read().count('1'))", sandbox)).passed
+
+
+USES = """
+    found = [pow(3, 4, 7), bisect_left([1, 2], 2), math.gcd(4, 6), len(Counter("aab"))]
+    found += [reduce(operator.add, [1, 2]), heapq.heappop([3]), re.sub("a", "", "ab"), inf > 1]
+    if abs(-1) == 1 and isinstance(Counter(), dict) and sum([1, 2]) == 3 and fabs(-1.0) == 1.0:
+        deep = lambda n: n and 1 + deep(n - 1)
+        found.append(deep(5_000))
+"""
+FOUND = [4, 1, 2, 2, 3, 3, "b", True, 5_000]
+
+
+def test_a_method_finds_the_usual_imports_and_the_builtins(sandbox):
+    tests = Cases(tests=(Case(given=[[]], wanted=FOUND),), method="find", are_hidden=True)
+    body = USES.replace("\n", "\n    ")
+    future = "from __future__ import annotations\n"
+    source = f"class Solution:\n    def find(self, some: List[int]):{body}\n        return found\n"
+    for start in ("", future):
+        verdict = asyncio.run(judge(tests, start + source, sandbox))
+        assert verdict.passed, verdict.reason
+
+
+def test_a_script_finds_them_too(sandbox):
+    tests = Cases(tests=(Case(given="", wanted=str(FOUND)),), method=None, are_hidden=True)
+    verdict = asyncio.run(judge(tests, f"if True:{USES}\nprint(found)", sandbox))
+    assert verdict.passed, verdict.reason
 
 
 def test_every_statement_has_examples(shared: Path):

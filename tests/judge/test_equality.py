@@ -433,6 +433,13 @@ def test_a_formula_that_would_run_forever_is_given_up() -> None:
     assert None in found
 
 
+def test_what_cannot_be_told_of_one_element_is_told_of_another(judge: Equality) -> None:
+    slow = f"({'x+' * MAX_LENGTH}x)^2"
+    assert judge.equal(f"\\{{{slow}, z+w+1\\}}", f"\\{{z+w+1, {slow}\\}}")
+    with pytest.raises(UndecidedError):
+        judge.equal(f"\\{{{slow}, z+w+1\\}}", "\\{z+w+1, y\\}")
+
+
 def test_a_formula_is_never_run_as_code(symbolic: Symbolic, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     judge = Equality(symbolic)

@@ -12,6 +12,7 @@ from tongwen.cli.eval_tables import list_tasks, print_card, print_results, print
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
 from tongwen.cli.run import WEIGHTS
+from tongwen.cli.terminal import say
 
 
 class Evals(click.Group):
@@ -77,6 +78,7 @@ def command() -> None:
 @click.option("--judge", metavar="MODEL", help="Who gives the verdicts, where a task wants them.")
 @click.option("--judge-endpoint", metavar="URL", help="Where the judge is; else here.")
 @click.option("--judge-key-env", metavar="NAME", help="Environment variable with its key.")
+@click.option("--again", is_flag=True, help="Ask what an earlier run had done too.")
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write a report.")
 @click.option(
     "--table",
@@ -94,10 +96,13 @@ def run_tasks(
     table: str,
     **options: Any,  # noqa: ANN401 - whatever the decorators above name
 ) -> None:
-    """Run benchmarks; what a run that was broken off had done is not done again.
+    """Run benchmarks; what an earlier run had done is not done again.
 
     TASK may also be a suite, which prints a whole card beside the published figures: card-base,
     card-instruct, open-llm-leaderboard-v1, open-llm-leaderboard-v2.
+
+    A run that was broken off goes on where it was: benchmarks whose receipt is there already, of
+    the same model, settings, data and code, are taken as they are, unless `--again` is given.
     """
     from tongwen.evals.catalogue import tasks_named
     from tongwen.evals.suites import SUITES
@@ -122,18 +127,22 @@ def run_tasks(
         else:
             whole = run_suite(suite, target, config, judge=judge, tell=shown.tell)
             results = whole.results
+    for result in results:
+        if result.was_done:
+            say(f"{result.receipt.settings.task}: done before: {result.path}")
     if page is not None:
         print_page(page, [result.path for result in results])
     if suite is None and not as_json:
         print_results(results, as_json=False)
-    elif as_json:
-        if suite is not None:
-            print_results(results, as_json=True)
-    else:
+    elif suite is not None and as_json:
+        print_results(results, as_json=True)
+        for name, why in whole.missing.items():
+            say(f"{name} was not run: {why}")
+    elif suite is not None:
         print_card(whole, table)
 
 
-_PLAIN = ("preset", "limit", "shots", "n", "temperature", "seed", "concurrency")
+_PLAIN = ("preset", "limit", "shots", "n", "temperature", "seed", "concurrency", "again")
 
 
 def _say_nothing(_: object) -> None:

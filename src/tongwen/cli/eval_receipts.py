@@ -19,7 +19,9 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--completions", type=FILE, required=True, help="JSON lines: task_id, completion.")
 @click.option("--data", type=FOLDER, help="Directory of the benchmarks' files.")
 @click.option("--preset", help="The published way to grade it.")
-@click.option("--limit", type=click.IntRange(1), help="The file completes only so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="The file completes only so many; the receipt says so."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="For the receipt.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def score(

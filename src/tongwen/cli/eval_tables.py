@@ -7,6 +7,7 @@ import click
 
 from tongwen.cli.figures import columns
 from tongwen.cli.terminal import print_json, say
+from tongwen.evals.beside import published_beside
 from tongwen.evals.catalogue import TASKS
 from tongwen.evals.task import About
 from tongwen.judge.benchmarks import Benchmarks
@@ -25,17 +26,29 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a task.")
 def list_tasks(data: Path | None, as_json: bool) -> None:
     """Print the benchmarks: data, source, licence, presets, published figures."""
-    rows = [_row(name, kind.about, data) for name, kind in TASKS.items()]
+    figures = published_beside([True, False], as_printed=True)
+    rows = [
+        _row(name, kind.about, data) | {"published": figures.get(name, {})}
+        for name, kind in TASKS.items()
+    ]
     if as_json:
         for row in rows:
             print_json(row)
         return
-    heads = ["task", "data", "licence", "presets", "metric"]
-    shown = [
-        [row["task"], row["data"], row["licence"], ", ".join(row["presets"]), row["metric"]]
+    click.echo(columns([["task", "data", *_SHOWN, "presets", "licence", "metric"], *_cells(rows)]))
+
+
+_SHOWN = ("Qwen2-7B", "Qwen2-7B-Instruct")
+"""Whose published figures stand in the table; JSON has those of all sizes."""
+
+
+def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    return [
+        [row["task"], row["data"]]
+        + [str(row["published"].get(model, "")) for model in _SHOWN]
+        + [", ".join(row["presets"]), row["licence"], row["metric"]]
         for row in rows
     ]
-    click.echo(columns([heads, *shown]))
 
 
 def _row(name: str, about: About, data: Path | None) -> dict[str, Any]:
@@ -81,10 +94,7 @@ def print_results(results: "list[Result]", *, as_json: bool) -> None:
         settings = receipt.settings
         rows.append([settings.task, settings.preset, f"{figure.score:.4f}", stderr, *counts])
     click.echo(columns(rows))
-    for result in results:
-        for left_out in result.not_run:
-            say(f"{result.receipt.settings.task}: not run: {left_out}")
-        say(f"receipt: {result.path}")
+    _say_where(results)
 
 
 def print_card(whole: "SuiteResult", form: str) -> None:
@@ -94,7 +104,14 @@ def print_card(whole: "SuiteResult", form: str) -> None:
     click.echo(forms[form](), nl=False)
     for name, why in whole.missing.items():
         say(f"{name} was not run: {why}")
-    for result in whole.results:
+    _say_where(whole.results)
+
+
+def _say_where(results: "list[Result]") -> None:
+    """Print what of each benchmark was left out, and where its receipt lies."""
+    for result in results:
+        for left_out in result.not_run:
+            say(f"{result.receipt.settings.task}: not run: {left_out}")
         say(f"receipt: {result.path}")
 
 

@@ -49,16 +49,17 @@ async def _write(client: Client, question: Generate) -> Asked:
     prompt = question.prompt
     digest = await _digest(client, prompt)
     first = await client.ask(prompt, question.params)
-    answers = [await _go_on(client, question, reply) for reply in first]
+    answers = [await _go_on(client, question, *each) for each in enumerate(first)]
     said: Any = prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
     if question.follow_ups:
         said = {"conversation": said, "then": list(question.follow_ups)}
     return Asked(prompt=said, prompt_digest=digest, answers=tuple(answers))
 
 
-async def _go_on(client: Client, question: Generate, first: Reply) -> Answer:
-    """The rest of a conversation after its first answer."""
-    replies, params = [first], replace(question.params, n=1)
+async def _go_on(client: Client, question: Generate, number: int, first: Reply) -> Answer:
+    """The rest of a conversation after its first answer, with the seed of this completion."""
+    seed = None if question.params.seed is None else question.params.seed + number
+    replies, params = [first], replace(question.params, n=1, seed=seed)
     if question.follow_ups and isinstance(question.prompt, str):
         raise RequestError("a text has no further turns: give a conversation")
     turns = [] if isinstance(question.prompt, str) else [dict(turn) for turn in question.prompt]

@@ -1,6 +1,7 @@
 """The benchmarks by name."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from tongwen.errors import RequestError
@@ -89,6 +90,11 @@ TASKS: dict[str, type[Task]] = {
 }
 """In the order of the cards."""
 
+_NO_SHARE = re.compile(
+    r"perplexity|bits_per_byte|bytes_per_token|times_|tokens|length|letters|rating|kappa|^battles$|^wins$"
+)
+"""What the names of metrics hold that are no shares of 1, though they may be below it."""
+
 
 def task_named(name: str) -> type[Task]:
     """A benchmark.
@@ -108,6 +114,13 @@ def task_named(name: str) -> type[Task]:
 def less_is_better(name: str) -> bool:
     """Whether a lower figure of a benchmark is the better; of unknown ones it is the worse."""
     return name in TASKS and TASKS[name].about.less_is_better
+
+
+def is_share(task: str, metric: str = "score") -> bool:
+    """Whether a figure of a benchmark is a share of 1; of unknown benchmarks the score is one."""
+    if metric in ("score", "micro"):
+        return task not in TASKS or TASKS[task].about.is_share
+    return _NO_SHARE.search(metric) is None
 
 
 def tasks_named(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from tongwen.errors import RequestError
-from tongwen.evals.catalogue import less_is_better
+from tongwen.evals.catalogue import is_share, less_is_better
 from tongwen.evals.receipt import Receipt
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
@@ -51,6 +51,8 @@ class Comparison:
     """Of all samples of each, as their receipts have them."""
 
     less_is_better: bool
+    is_share: bool
+    """Whether figures and scores are shares of 1."""
 
     differing: tuple[Differing, ...]
     paired: Paired
@@ -104,6 +106,7 @@ def compare(first: Run, second: Run, *, seed: int = 0) -> Comparison:
         names=(first.receipt.subject.name, second.receipt.subject.name),
         figures=(first.receipt.figure.score, second.receipt.figure.score),
         less_is_better=less_is_better(first.receipt.settings.task),
+        is_share=is_share(first.receipt.settings.task),
         differing=tuple(differing(first.receipt, second.receipt)),
         paired=paired(*scores, groups, seed=seed),
         is_of_figure=_is_mean(first, is_macro=is_macro) and _is_mean(second, is_macro=is_macro),
@@ -138,7 +141,7 @@ def refuse_unlike(first: Receipt, second: Receipt) -> None:
 
 def differing(first: Receipt, second: Receipt) -> list[Differing]:
     """What is not the same in how two runs were made."""
-    places = "settings", "subject", "data", "machine"
+    places = "settings", "subject", "judge", "data", "machine"
     found = [
         each
         for place in places
@@ -161,9 +164,12 @@ def _differing(place: str, first: Mapping[str, Any], second: Mapping[str, Any]) 
 
 
 def _mapping(receipt: Receipt, place: str) -> Mapping[str, Any]:
+    settings = asdict(receipt.settings)
+    judge = settings.pop("judged_by")
     return {
-        "settings": asdict(receipt.settings),
+        "settings": settings,
         "subject": receipt.subject.to_json(),
+        "judge": judge or {},
         "data": receipt.data,
         "machine": receipt.machine,
     }[place]
@@ -208,8 +214,8 @@ def _lines(found: Comparison) -> list[str]:
     in_b, in_a = (falls, rises) if found.less_is_better else (rises, falls)
     return [
         found.task + (", less is better" if found.less_is_better else ""),
-        f"  A  {score_text(found.figures[0]):>9}  {a}",
-        f"  B  {score_text(found.figures[1]):>9}  {b}",
+        f"  A  {_score(found, found.figures[0]):>9}  {a}",
+        f"  B  {_score(found, found.figures[1]):>9}  {b}",
         *_how_lines(found),
         *_statistics_lines(found),
         *_flip_lines("better in B", in_b),
@@ -233,14 +239,14 @@ def _statistics_lines(found: Comparison) -> list[str]:
     lines = [
         f"{pair.num_samples} samples in common{over}, "
         f"{found.num_same_prompts} of them asked with the same token ids",
-        f"  B - A            {change_text(pair.difference)}",
+        f"  B - A            {_change(found, pair.difference)}",
     ]
     if pair.stderr is not None and pair.normal is not None:
-        lines.append(f"  standard error   {score_text(pair.stderr)}")
-        lines.append(f"  {pair.confidence:.0%} normal       {_interval(pair.normal)}")
-    lines.append(f"  {pair.confidence:.0%} bootstrap    {_interval(pair.bootstrap)}")
+        lines.append(f"  standard error   {_score(found, pair.stderr)}")
+        lines.append(f"  {pair.confidence:.0%} normal       {_interval(found, pair.normal)}")
+    lines.append(f"  {pair.confidence:.0%} bootstrap    {_interval(found, pair.bootstrap)}")
     if pair.clustered_stderr is not None:
-        lines.append(f"  clustered error  {score_text(pair.clustered_stderr)}")
+        lines.append(f"  clustered error  {_score(found, pair.clustered_stderr)}")
     lines.append(f"  sign test        p = {found.p_value:.4g}")
     for name, values in (("in one only", found.num_only), ("failed", found.num_failed)):
         if any(values):
@@ -260,5 +266,13 @@ def _flip_lines(title: str, flips: Sequence[Flip]) -> list[str]:
     return lines
 
 
-def _interval(interval: Interval) -> str:
-    return f"{change_text(interval.low)} to {change_text(interval.high)}"
+def _interval(found: Comparison, interval: Interval) -> str:
+    return f"{_change(found, interval.low)} to {_change(found, interval.high)}"
+
+
+def _score(found: Comparison, value: float) -> str:
+    return score_text(value, is_share=found.is_share)
+
+
+def _change(found: Comparison, value: float) -> str:
+    return change_text(value, is_share=found.is_share)

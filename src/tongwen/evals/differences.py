@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tongwen.evals.ask import answer_json
-from tongwen.evals.receipt import Receipt, code_digest, this_machine
+from tongwen.evals.receipt import Receipt, Settings, code_digest, this_machine
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run
 from tongwen.evals.sample import Grade, Sample
-from tongwen.evals.subject import Subject
+from tongwen.evals.subject import STORED, Subject
 from tongwen.version import __version__
 
 _IDENTITY = ("weights", "adapter", "tokenizer", "template", "numerics")
@@ -29,22 +29,41 @@ class Difference:
     """Where it is of one sample: its id."""
 
 
-def of_subject(then: Subject, now: Subject) -> list[Difference]:
+def of_subject(then: Subject, now: Subject, whose: str = "subject") -> list[Difference]:
     """Digests that both tell, and that are not the same."""
     return [
         each
-        for each in _of_identity(then, now)
+        for each in _of_identity(then, now, whose)
         if (each.receipt or _tells(then)) and (each.now or _tells(now))
     ]
 
 
-def remarks(receipt: Receipt, now: Subject) -> list[Difference]:
-    """What may move a figure and need not: digests that one does not tell, code, libraries."""
-    told = of_subject(receipt.subject, now)
-    untold = [each for each in _of_identity(receipt.subject, now) if each not in told]
+def of_judge(settings: Settings, now: Subject) -> list[Difference]:
+    """Another judge: of another name, unless the weights are the same; or of other digests."""
+    then = settings.judged_by
+    found = [] if then is None else of_subject(then, now, "judge")
+    weights = None if then is None else then.weights
+    if settings.judge == now.name or (weights is not None and weights == now.weights):
+        return found
+    return [Difference(what="judge", receipt=settings.judge, now=now.name), *found]
+
+
+def remarks(receipt: Receipt, now: Subject, judge: Subject | None) -> list[Difference]:
+    """What may move a figure and need not: digests that one does not tell, code, libraries.
+
+    Args:
+        receipt: What was.
+        now: Who is asked.
+        judge: Who judges; `None`: nobody.
+    """
+    untold = _untold(receipt.subject, now, "subject")
+    then = receipt.settings.judged_by
+    if judge is not None and then is not None:
+        untold += _untold(then, judge, "judge")
     made = {"code": receipt.code, "version": receipt.version, **receipt.machine}
     here = {"code": code_digest(), "version": __version__, **this_machine()}
-    return untold + _of_promises(receipt.subject) + unequal("", made, here)
+    promised = _of_promises(receipt.subject) + _of_choice(receipt)
+    return untold + promised + unequal("", made, here)
 
 
 def _of_promises(subject: Subject) -> list[Difference]:
@@ -55,10 +74,23 @@ def _of_promises(subject: Subject) -> list[Difference]:
     return [Difference(what="subject.numerics", receipt=numerics, now="bits may vary by batch")]
 
 
-def _of_identity(then: Subject, now: Subject) -> list[Difference]:
+def _of_choice(receipt: Receipt) -> list[Difference]:
+    """No seed drew the samples of a file that completes some; somebody may have picked them."""
+    limit = receipt.settings.limit
+    if receipt.subject.where != STORED or limit is None:
+        return []
+    return [Difference(what="settings.limit", receipt=limit, now="chosen by the file")]
+
+
+def _untold(then: Subject, now: Subject, whose: str) -> list[Difference]:
+    told = of_subject(then, now, whose)
+    return [each for each in _of_identity(then, now, whose) if each not in told]
+
+
+def _of_identity(then: Subject, now: Subject, whose: str) -> list[Difference]:
     before, after = then.to_json(), now.to_json()
     return [
-        Difference(what=f"subject.{name}", receipt=before[name], now=after[name])
+        Difference(what=f"{whose}.{name}", receipt=before[name], now=after[name])
         for name in _IDENTITY
         if before[name] != after[name]
     ]
@@ -84,6 +116,26 @@ def of_file(run: Run) -> list[Difference]:
         Difference(what=what, receipt=then, now=now)
         for what, (then, now) in counts.items()
         if then != now
+    ]
+
+
+def of_stored(run: Run, num_samples: int) -> list[Difference]:
+    """What stored completions lack: as many as the limit says, and of each what was written.
+
+    Args:
+        run: The samples that were graded.
+        num_samples: All that the benchmark has.
+    """
+    receipt = run.receipt
+    if receipt.subject.where != STORED:
+        return []
+    limit, found = receipt.settings.limit, []
+    if limit is not None and len(run.records) != min(limit, num_samples):
+        found.append(Difference(what="settings.limit", receipt=limit, now=len(run.records)))
+    return found + [
+        Difference(what="answers", receipt=_ABSENT, now="wanted", sample=record.id)
+        for record in run.records
+        if not record.answers
     ]
 
 

@@ -12,6 +12,7 @@ from tongwen.evals.ask import ask
 from tongwen.evals.journal import Journal
 from tongwen.evals.record import Record, record_of
 from tongwen.evals.sample import Sample
+from tongwen.evals.seeds import question_of
 from tongwen.evals.task import Task
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,14 @@ class Progress:
             self.failed += 1
         else:
             self.sum += sum(grade.score for grade in record.grades) / len(record.grades)
+
+
+def progress_of(name: str, records: Sequence[Record]) -> Progress:
+    """Of a run that was done before."""
+    progress = Progress(name, len(records), before=len(records))
+    for record in records:
+        progress.note(record)
+    return progress
 
 
 Tell = Callable[[Progress], None]
@@ -117,7 +126,7 @@ class Places:
 async def _record(task: Task, client: Client, sample: Sample, places: Places) -> Record:
     try:
         async with places.asking:
-            asked = await ask(client, task.question(sample))
+            asked = await ask(client, question_of(task, sample))
         async with places.judging:
             grades = [await task.grade(sample, answer) for answer in asked.answers]
         record = record_of(sample, asked, grades)

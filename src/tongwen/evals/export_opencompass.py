@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tongwen.evals.catalogue import is_share
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
 
@@ -53,10 +54,13 @@ def _task(run: Run) -> str:
 
 
 def _predictions(run: Run) -> dict[str, Any]:
-    return {str(place): _prediction(record) for place, record in enumerate(run.graded)}
+    by_text = _by_text(run)
+    return {
+        str(place): _prediction(record, by_text=by_text) for place, record in enumerate(run.graded)
+    }
 
 
-def _prediction(record: Record) -> dict[str, Any]:
+def _prediction(record: Record, *, by_text: bool) -> dict[str, Any]:
     if record.answers[0].turns:
         texts = [answer.text for answer in record.answers]
         return {
@@ -65,15 +69,54 @@ def _prediction(record: Record) -> dict[str, Any]:
         }
     if isinstance(record.prompt, str):
         return {"origin_prompt": record.prompt, "PPL": _perplexities(record)[0]}
-    labels = {
-        f"label: {option.strip()}": {
+    labels = _labels(record)
+    options = {
+        f"label: {label}": {
             "testing input": option,
             "prompt": context + option,
             "PPL": perplexity,
         }
-        for (context, option), perplexity in zip(record.prompt, _perplexities(record), strict=True)
+        for label, (context, option), perplexity in zip(
+            labels, record.prompt, _perplexities(record), strict=True
+        )
     }
-    return {**labels, "prediction": record.grades[0].parsed}
+    return {**options, "prediction": _chosen(record, labels, by_text=by_text)}
+
+
+def _texts(record: Record) -> list[str]:
+    return [option.strip() for _, option in record.prompt]
+
+
+def _labels(record: Record) -> list[str]:
+    """What options are told apart by: their texts, their places where two have the same."""
+    texts = _texts(record)
+    return texts if len(set(texts)) == len(texts) else [str(place) for place in range(len(texts))]
+
+
+def _by_text(run: Run) -> bool:
+    """Whether the answers of a run that ranks are texts of options; else they are places."""
+    return all(_parsed(each) in _keys(each) for each in run.graded if _is_ranked(each))
+
+
+def _keys(record: Record) -> list[str]:
+    """The texts of options as answers have them: the letter without its brackets."""
+    return [text.strip("()") for text in _texts(record)]
+
+
+def _parsed(record: Record) -> str:
+    return str(record.grades[0].parsed).strip("()")
+
+
+def _is_ranked(record: Record) -> bool:
+    return not record.answers[0].turns and not isinstance(record.prompt, str)
+
+
+def _chosen(record: Record, labels: Sequence[str], *, by_text: bool) -> str:
+    """The label of the option that was taken."""
+    parsed = _parsed(record)
+    if by_text:
+        return labels[_keys(record).index(parsed)]
+    return labels[int(parsed)] if parsed.isdecimal() and int(parsed) < len(labels) else parsed
 
 
 def _perplexities(record: Record) -> list[float]:
@@ -98,33 +141,37 @@ def _turns(prompt: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _result(run: Run) -> dict[str, Any]:
-    figure = run.receipt.figure
-    details = {str(place): _detail(record) for place, record in enumerate(run.graded)}
+    figure, by_text = run.receipt.figure, _by_text(run)
+    details = {
+        str(place): _detail(record, by_text=by_text) for place, record in enumerate(run.graded)
+    }
     return {
-        _metric(run): _hundredfold(figure.score),
-        **{name: _hundredfold(value) for name, value in figure.metrics.items()},
+        _metric(run): _figure(run, figure.score),
+        **{name: _figure(run, value, name) for name, value in figure.metrics.items()},
         "details": {"type": "GEN" if _mode(run) == "gen" else "PPL", **details},
     }
 
 
-def _detail(record: Record) -> dict[str, Any]:
-    said = _prediction(record)
+def _detail(record: Record, *, by_text: bool) -> dict[str, Any]:
+    said = _prediction(record, by_text=by_text)
     prompt = said.get("origin_prompt")
     return {
         **({} if prompt is None else {"prompt": prompt}),
         "origin_prediction": said.get("prediction"),
-        "predictions": str(record.grades[0].parsed),
+        "predictions": str(said["prediction"] if _is_ranked(record) else record.grades[0].parsed),
         "correct": score_of(record) >= 1,
     }
 
 
 def _metric(run: Run) -> str:
     """Scores that are shares are called accuracy, as most datasets there do."""
-    return "accuracy" if 0 <= run.receipt.figure.score <= 1 else "score"
+    share = is_share(_task(run)) and 0 <= run.receipt.figure.score <= 1
+    return "accuracy" if share else "score"
 
 
-def _hundredfold(value: float) -> float:
-    return 100 * value if abs(value) <= 1 else value
+def _figure(run: Run, value: float, metric: str = "score") -> float:
+    """A share as a percentage, anything else as it is."""
+    return 100 * value if is_share(_task(run), metric) and abs(value) <= 1 else value
 
 
 def _mode(run: Run) -> str:
@@ -144,7 +191,7 @@ def _table(runs: Sequence[Run]) -> list[list[str]]:
         first = next(run for run in runs if _task(run) == task)
         cells = [found.get((task, model)) for model in models]
         values = [
-            "-" if run is None else f"{_hundredfold(run.receipt.figure.score):.2f}" for run in cells
+            "-" if run is None else f"{_figure(run, run.receipt.figure.score):.2f}" for run in cells
         ]
         lines.append([task, first.receipt.code[:6], _metric(first), _mode(first), *values])
     return lines

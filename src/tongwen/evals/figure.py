@@ -61,8 +61,8 @@ def standard_error(scores: Sequence[float]) -> float | None:
 def stratified_error(parts: Sequence[Sequence[float]]) -> float | None:
     """Standard error of the mean over parts of the mean of each.
 
-    A part of a single value is taken to spread as the others do within themselves; where all parts
-    are such, as all values do together, which is more.  `None`: there is but one value.
+    A part of a single value is taken to spread as the others do within themselves; where these are
+    too few to tell, as all values do together, which is more.  `None`: there is but one value.
     """
     single = pooled_variance(parts)
     if single is None:
@@ -72,13 +72,19 @@ def stratified_error(parts: Sequence[Sequence[float]]) -> float | None:
 
 
 def pooled_variance(parts: Sequence[Sequence[float]]) -> float | None:
-    """Of values about the mean of their part; of single ones about the mean of all."""
+    """Of values about the mean of their part; where these are too few, about the mean of all."""
     several = [part for part in parts if len(part) > 1]
-    if not several:
+    if not tells_within(parts):
         values = [value for part in parts for value in part]
         return variance(values) if len(values) > 1 else None
     freedom = sum(len(part) - 1 for part in several)
     return sum((len(part) - 1) * variance(part) for part in several) / freedom
+
+
+def tells_within(parts: Sequence[Sequence[float]]) -> bool:
+    """Whether deviations within parts are as many as the parts that must borrow from them."""
+    freedom = sum(len(part) - 1 for part in parts)
+    return freedom >= max(1, sum(len(part) == 1 for part in parts))
 
 
 def by_group(graded: Iterable[Graded]) -> dict[str, list[Graded]]:

@@ -163,10 +163,12 @@ async def bench_for(
             with contextlib.suppress(*([SandboxError] if may_lack_sandbox else [])):
                 sandbox = stack.enter_context(Sandbox())
         client, subject = await stack.enter_async_context(opened(target))
-        verdicts = None
+        verdicts, judged_by = None, None
         if judge is not None:
-            verdicts, _ = await stack.enter_async_context(opened(judge))
-        yield Bench(client=client, subject=subject, sandbox=sandbox, judge=verdicts)
+            verdicts, judged_by = await stack.enter_async_context(opened(judge))
+        yield Bench(
+            client=client, subject=subject, sandbox=sandbox, judge=verdicts, judged_by=judged_by
+        )
 
 
 def finished(work: Callable[[], Coroutine[Any, Any, Done]]) -> Done:

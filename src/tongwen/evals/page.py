@@ -16,9 +16,18 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from tongwen.evals.catalogue import is_share
 from tongwen.evals.drawing import bar
 from tongwen.evals.runs import Run, read_runs
-from tongwen.evals.tables import Published, Row, columns, rows, samples_text, with_error
+from tongwen.evals.tables import (
+    Published,
+    Row,
+    columns,
+    published_text,
+    rows,
+    samples_text,
+    with_error,
+)
 from tongwen.evals.transcripts import transcripts
 from tongwen.evals.wording import score_text
 
@@ -103,11 +112,12 @@ def _results(found: Sequence[Row]) -> str:
 
 def _result(row: Row, names: Sequence[str]) -> str:
     how = f"{row.preset}, {row.shots}-shot"
+    drawn = bar(row.score, row.stderr, row.published) if row.is_share else ""
     cells = [
         _cell("Model", escape(row.model)),
-        _cell("Score", escape(with_error(row.score, row.stderr)), "number"),
-        _cell("", bar(row.score, row.stderr, row.published), "drawn"),
-        *(_cell(name, _published(row, name), "number") for name in names),
+        _cell("Score", escape(with_error(row.score, row.stderr, is_share=row.is_share)), "number"),
+        _cell("", drawn, "drawn"),
+        *(_cell(name, escape(published_text(row, name)), "number") for name in names),
         _cell("Samples", escape(samples_text(row)), "number"),
     ]
     task = f'<th scope="row">{escape(row.task)} <small>{escape(how)}</small></th>'
@@ -118,10 +128,6 @@ def _cell(label: str, content: str, kind: str = "") -> str:
     return f'<td class="{kind}" data-label="{escape(label)}">{content}</td>'
 
 
-def _published(row: Row, name: str) -> str:
-    return escape(score_text(row.published[name])) if name in row.published else ""
-
-
 # ---- groups
 
 
@@ -130,13 +136,14 @@ def _groups(number: int, run: Run) -> str:
     found = run.receipt.figure.groups
     if not found:
         return ""
+    share = is_share(run.receipt.settings.task)
     sizes = Counter(record.group for record in run.graded)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     lines = "".join(
         f'<tr><th scope="row"><button type="button" class="group" data-run="{number}" '
         f'data-group="{escape(name)}">{escape(name)}</button></th>'
-        f'<td class="drawn">{bar(score)}</td>'
-        f'<td class="number">{escape(score_text(score))}</td>'
+        f'<td class="drawn">{bar(score) if share else ""}</td>'
+        f'<td class="number">{escape(score_text(score, is_share=share))}</td>'
         f'<td class="number">{sizes[name]}</td></tr>'
         for name, score in ordered
     )
@@ -167,14 +174,17 @@ def _facts(run: Run) -> str:
 
 
 def _facts_of(run: Run) -> dict[str, Mapping[str, Any]]:
-    said = run.receipt.to_json()
+    said, task = run.receipt.to_json(), run.receipt.settings.task
+    judge = said["settings"].pop("judged_by")
     names = ("num_samples", "num_failed", "seconds", "version", "format")
     digests = ("digest", "code", "samples_file", "samples_sha256")
     return {
         "Model": said["subject"],
         "Settings": said["settings"],
+        "Judge": judge or {},
         "Other metrics": {
-            name: score_text(value) for name, value in run.receipt.figure.metrics.items()
+            name: score_text(value, is_share=is_share(task, name))
+            for name, value in run.receipt.figure.metrics.items()
         },
         "Data, SHA-256": said["data"],
         "Receipt": {name: said[name] for name in (*digests, *names)},

@@ -30,13 +30,16 @@ class Settings:
     preset: str
     shots: int
     limit: int | None
-    """Samples drawn by the seed; `None`: all of them."""
+    """Samples drawn by the seed, of stored completions by their file; `None`: all of them."""
 
     seed: int
     n: int
     temperature: float
     judge: str | None = None
     """Who gave the verdicts."""
+
+    judged_by: Subject | None = None
+    """What identifies the judge, as far as it tells."""
 
     sandbox: str | None = None
     """What kept programs apart."""
@@ -147,11 +150,16 @@ def _receipt(said: dict[str, Any]) -> Receipt:
         raise ValueError(f"it has other fields: {', '.join(sorted(said.keys() ^ named))}")
     _check(said)
     parts = {
-        "settings": Settings(**said["settings"]),
+        "settings": _settings(said["settings"]),
         "subject": Subject(**said["subject"]),
         "figure": Figure(**said["figure"]),
     }
     return Receipt(**{**said, **parts})
+
+
+def _settings(said: Mapping[str, Any]) -> Settings:
+    judge = said.get("judged_by")
+    return Settings(**{**said, "judged_by": None if judge is None else Subject(**judge)})
 
 
 def _check(said: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tongwen.errors import RequestError
-from tongwen.evals.figure import stratified_error
+from tongwen.evals.figure import stratified_error, tells_within
 
 RESAMPLES = 10_000
 """Of a bootstrap, unless told."""
@@ -184,7 +184,8 @@ def _bootstrap(changes: Sequence[_Vector], seed: int, resamples: int) -> _Vector
     alone = [change for change in changes if len(change) == 1]
     several = [_stretched(change) for change in changes if len(change) > 1]
     drawn = [_redrawn(change, len(change), generator, resamples) for change in several]
-    others = several or [_stretched(np.concatenate(alone))]
+    tells = tells_within([change.tolist() for change in changes])
+    others = several if tells else [_stretched(np.concatenate(changes))]
     about = np.concatenate([other - other.mean() for other in others])
     drawn += [change + _redrawn(about, 1, generator, resamples) for change in alone]
     return np.mean(drawn, axis=0)

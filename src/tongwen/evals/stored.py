@@ -33,7 +33,8 @@ async def grade_stored(name: str, completions: Path, config: EvalConfig, tell: T
     Several lines of one sample are several completions of it.
 
     Raises:
-        RequestError: The file is damaged, names samples that there are not, or lacks one.
+        RequestError: The file is damaged, names samples that there are not, or completes another
+            number than `config.limit` says; all without a limit.
     """
     started = time.monotonic()
     kind = task_named(name)
@@ -66,9 +67,7 @@ async def grade_stored(name: str, completions: Path, config: EvalConfig, tell: T
 
         records = list(await asyncio.gather(*(one(sample) for sample in samples)))
     return issue(
-        settings=replace(
-            settings_of(name, task, config), limit=None, n=max(map(len, texts.values()))
-        ),
+        settings=replace(settings_of(name, task, config), n=max(map(len, texts.values()))),
         subject=_subject(completions),
         figure=figure_of(task, samples, records),
         records=records,
@@ -92,7 +91,7 @@ async def _graded(task: Task, sample: Sample, texts: list[str]) -> Record:
 def _named(
     samples: list[Sample], texts: Mapping[str, list[str]], path: Path, config: EvalConfig
 ) -> list[Sample]:
-    """The samples that the file has completions of: all, unless a limit says otherwise."""
+    """The samples that the file has completions of: all, or as many as the limit says."""
     known = {sample.id for sample in samples}
     if strange := [name for name in texts if name not in known]:
         raise RequestError(
@@ -100,10 +99,11 @@ def _named(
             hint=f"they are called like `{samples[0].id}`",
         )
     found = [sample for sample in samples if sample.id in texts]
-    if len(found) < len(samples) and config.limit is None:
+    wanted = len(samples) if config.limit is None else min(config.limit, len(samples))
+    if len(found) != wanted:
         raise RequestError(
-            f"`{path}` completes {len(found)} of {len(samples)} samples",
-            hint=f"--limit {len(found)} grades those alone",
+            f"`{path}` completes {len(found)} of {len(samples)} samples, wanted are {wanted}",
+            hint=f"--limit {len(found)} grades those alone, which the receipt then says",
         )
     return found
 

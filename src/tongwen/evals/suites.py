@@ -195,7 +195,7 @@ CARD_INSTRUCT = Suite(
         _row("MT-Bench", "English", "mt_bench", scale=10.0, digits=2),
         _row("Arena-Hard", "English", "arena_hard"),
         _row("MixEval", "English", "mixeval"),
-        _row("IFEval", "English", "ifeval", note="IFEval: strict accuracy of prompts"),
+        _row("IFEval", "English", "ifeval"),
         _row("HumanEval", "Coding", "humaneval"),
         _row("MBPP", "Coding", "mbpp"),
         _row("MultiPL-E", "Coding", "multipl_e"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tongwen.evals.catalogue import is_share
 from tongwen.evals.receipt import Receipt
 from tongwen.evals.runs import Run
 from tongwen.evals.wording import score_text
@@ -24,6 +25,7 @@ class Row:
     model: str
     score: float
     stderr: float | None
+    is_share: bool
     num_samples: int
     num_failed: int
     published: Mapping[str, float]
@@ -45,6 +47,7 @@ def _row(receipt: Receipt, published: Published) -> Row:
         model=receipt.subject.name,
         score=receipt.figure.score,
         stderr=receipt.figure.stderr,
+        is_share=is_share(settings.task),
         num_samples=receipt.num_samples,
         num_failed=receipt.num_failed,
         published=published.get(settings.task, {}),
@@ -56,13 +59,20 @@ def columns(found: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in found for name in row.published))
 
 
-def with_error(score: float, stderr: float | None) -> str:
+def with_error(score: float, stderr: float | None, *, is_share: bool = True) -> str:
     """A score and its standard error: `61.59 ± 3.81 %`."""
     if stderr is None:
-        return score_text(score)
-    if abs(score) <= 1:
+        return score_text(score, is_share=is_share)
+    if is_share and abs(score) <= 1:
         return f"{100 * score:.2f} ± {100 * stderr:.2f} %"
     return f"{score:.4g} ± {stderr:.2g}"
+
+
+def published_text(row: Row, name: str) -> str:
+    """What somebody published of it; nothing where he did not."""
+    if name not in row.published:
+        return ""
+    return score_text(row.published[name], is_share=row.is_share)
 
 
 def samples_text(row: Row) -> str:
@@ -79,8 +89,8 @@ def markdown(runs: Sequence[Run], published: Published = _NOTHING) -> str:
     lines += [
         _line(
             [row.task, row.preset, str(row.shots), row.model]
-            + [with_error(row.score, row.stderr), samples_text(row)]
-            + [_published(row, name) for name in names]
+            + [with_error(row.score, row.stderr, is_share=row.is_share), samples_text(row)]
+            + [published_text(row, name) for name in names]
         )
         for row in found
     ]
@@ -98,10 +108,6 @@ def as_json(runs: Sequence[Run], published: Published = _NOTHING) -> dict[str, A
             for run in runs
         ]
     }
-
-
-def _published(row: Row, name: str) -> str:
-    return score_text(row.published[name]) if name in row.published else ""
 
 
 def _line(cells: Sequence[str]) -> str:

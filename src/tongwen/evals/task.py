@@ -61,6 +61,12 @@ class About:
     less_is_better: bool = False
     """Whether it is a perplexity or the like."""
 
+    is_share: bool = True
+    """Whether the score is a share of 1, which is written as a percentage."""
+
+    takes_shots: bool = True
+    """Whether solved rows can be shown before a question."""
+
     presets: Mapping[str, Preset]
     """By name; the first is the default."""
 
@@ -131,7 +137,7 @@ class Task(ABC):
                 f"`{self.about.title}` with the preset `{setup.preset}` asks chat models alone",
                 hint="name a chat model, or another preset",
             )
-        self.num_shots = self.preset.shots if setup.shots is None else setup.shots
+        self.num_shots = self._num_shots()
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -162,9 +168,19 @@ class Task(ABC):
         return ()
 
     @property
+    def fixed_shots(self) -> int | None:
+        """How many solved rows are shown whatever one asks for; `None`: as many as that."""
+        return None if self.about.takes_shots else 0
+
+    @property
     def asks_in_turns(self) -> bool:
         """Whether the model is asked in a conversation: a chat model, and a preset for those."""
         return self.setup.is_chat and bool(self.preset.chat)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a model gives the verdicts."""
+        return "judge" in self.about.needs
 
     @property
     def sandbox(self) -> Sandbox:
@@ -190,6 +206,19 @@ class Task(ABC):
                 hint="--judge MODEL, or --judge-endpoint URL --judge NAME",
             )
         return self.setup.judge
+
+    def _num_shots(self) -> int:
+        """How many solved rows are shown, so that a receipt says nothing else."""
+        fixed, asked = self.fixed_shots, self.setup.shots
+        if fixed is None:
+            return self.preset.shots if asked is None else asked
+        if asked not in (None, fixed):
+            raise RequestError(
+                f"`{self.about.title}` with the preset `{self.setup.preset}` shows this model "
+                f"{fixed} solved rows, not {asked}",
+                hint="leave `--shots` out",
+            )
+        return fixed
 
 
 Make = Callable[[Setup], Task]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tongwen.evals.catalogue import is_share
 from tongwen.evals.question import Answer
 from tongwen.evals.record import Record
 from tongwen.evals.runs import Run, score_of
@@ -40,27 +41,30 @@ class Paragraphs:
 
 def transcripts(run: Run) -> dict[str, Any]:
     """All samples: their paragraphs, and what was asked, answered and judged."""
-    paragraphs = Paragraphs()
-    samples = [_sample(record, paragraphs) for record in run.records]
+    paragraphs, share = Paragraphs(), is_share(run.receipt.settings.task)
+    samples = [_sample(record, paragraphs, share=share) for record in run.records]
     return {"paragraphs": paragraphs.texts, "samples": samples}
 
 
-def verdict(record: Record) -> str:
-    """`right`, `wrong`, `partly`, `failed`; `scored` where scores are no shares."""
+def verdict(record: Record, *, share: bool = True) -> str:
+    """`right`, `wrong`, `partly`, `failed`; `scored` where scores are no shares.
+
+    How likely a text is, is none, whatever the benchmark's figure is.
+    """
     if record.failed is not None:
         return "failed"
-    score = score_of(record)
-    if not 0 <= score <= 1:
+    score, is_weighed = score_of(record), isinstance(record.prompt, str) and not _wrote(record)
+    if is_weighed or not (share and 0 <= score <= 1):
         return "scored"
     return {0.0: "wrong", 1.0: "right"}.get(score, "partly")
 
 
-def _sample(record: Record, paragraphs: Paragraphs) -> dict[str, Any]:
+def _sample(record: Record, paragraphs: Paragraphs, *, share: bool) -> dict[str, Any]:
     turns, options, later = _prompt(record.prompt)
     said = {
         "id": record.id,
         "group": record.group,
-        "verdict": verdict(record),
+        "verdict": verdict(record, share=share),
         "score": None if record.failed is not None else score_of(record),
         "prompt": [[label, paragraphs.add(text)] for label, text in turns],
         "options": options,
@@ -70,6 +74,10 @@ def _sample(record: Record, paragraphs: Paragraphs) -> dict[str, Any]:
         "digest": record.prompt_digest,
     }
     return {name: value for name, value in said.items() if value not in (None, "", [])}
+
+
+def _wrote(record: Record) -> bool:
+    return any(answer.turns for answer in record.answers)
 
 
 def _pairs(record: Record) -> list[tuple[Answer, Grade | None]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import random
 import re
 import time
@@ -12,17 +13,21 @@ from pathlib import Path
 from tongwen.client.client import MOST_AT_ONCE, Client
 from tongwen.errors import RequestError
 from tongwen.evals.catalogue import task_named
-from tongwen.evals.examine import Progress, Tell, examine
+from tongwen.evals.examine import Progress, Tell, examine, progress_of
 from tongwen.evals.fetch import from_hub
 from tongwen.evals.figure import Figure
 from tongwen.evals.journal import Journal, write_records
 from tongwen.evals.receipt import Receipt, Settings, code_digest, file_digest, this_machine
 from tongwen.evals.record import Record
+from tongwen.evals.runs import read_run
 from tongwen.evals.sample import Sample
 from tongwen.evals.subject import Subject
 from tongwen.evals.task import Setup, Task
 from tongwen.judge.benchmarks import Benchmarks
 from tongwen.judge.sandbox import Sandbox
+from tongwen.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +57,16 @@ class EvalConfig:
     concurrency: int = MOST_AT_ONCE
     """Samples in the model's hands at once; changes no figure."""
 
+    again: bool = False
+    """Ask what an earlier run had done too."""
+
     def __post_init__(self) -> None:
         for name in ("limit", "n", "concurrency"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RequestError(f"`{name}` must be at least 1, not {value}")
+        if self.shots is not None and self.shots < 0:
+            raise RequestError(f"`shots` must be at least 0, not {self.shots}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +77,8 @@ class Bench:
     subject: Subject
     sandbox: Sandbox | None = None
     judge: Client | None = None
+    judged_by: Subject | None = None
+    """Who the judge is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +95,9 @@ class Result:
     not_run: tuple[str, ...] = ()
     """What of the benchmark was left out, and why."""
 
+    was_done: bool = False
+    """Whether an earlier run had done all of it, and nothing was asked."""
+
     @property
     def figure(self) -> Figure:
         """What it came to."""
@@ -92,17 +107,22 @@ class Result:
 async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> Result:
     """Run one benchmark; what an earlier run of the same settings did is not done again.
 
+    Where that was all of it, its receipt is the result.
+
     Raises:
         RequestError: The benchmark, the preset or its data is not there; or no sample was graded.
     """
     started = time.monotonic()
     task = make_task(name, bench, config)
-    settings = settings_of(name, task, config)
+    settings = settings_of(name, task, config, bench.judged_by)
     samples = chosen(task.samples(), config.limit, config.seed)
     data = dict(task.setup.data.digests)
     key = _key(settings, bench.subject, data, code_digest())
     stem = _stem(settings, bench.subject, key)
-    with Journal(config.out / f"{stem}.partial.jsonl", key) as journal:
+    if done := _earlier(config, stem, key, samples):
+        tell(progress_of(name, done.records))
+        return replace(done, not_run=task.not_run())
+    with Journal(_begun(config, stem), key) as journal:
         records = await examine(
             task,
             bench.client,
@@ -126,6 +146,48 @@ async def run_task(name: str, bench: Bench, config: EvalConfig, tell: Tell) -> R
     if not result.receipt.num_failed:  # else the journal lets the next run ask those alone
         journal.path.unlink()
     return replace(result, not_run=task.not_run())
+
+
+def _begun(config: EvalConfig, stem: str) -> Path:
+    return config.out / f"{stem}.partial.jsonl"
+
+
+def _earlier(config: EvalConfig, stem: str, key: str, samples: Sequence[Sample]) -> Result | None:
+    """What an earlier run came to, unless a later one is under way, or one is wanted."""
+    if config.again:
+        _begun(config, stem).unlink(missing_ok=True)
+    if config.again or _begun(config, stem).exists():
+        return None
+    done = _done(config.out / f"{stem}.receipt.json", key, samples)
+    asked = () if done is None else (done.receipt.subject, done.receipt.settings.judged_by)
+    for each in asked:
+        if done is not None and each is not None and each.weights is None:
+            log.warning(
+                "`%s` does not tell whether it serves the same weights as when `%s` was written; "
+                "--again asks it again",
+                *(each.where, done.path.name),
+            )
+    return done
+
+
+def _done(path: Path, key: str, samples: Sequence[Sample]) -> Result | None:
+    """What an earlier run came to; `None`: there is none, or not all of it can be taken as it is.
+
+    Other libraries than then might judge otherwise; what failed is asked again.
+    """
+    if not path.exists():
+        return None
+    try:
+        run = read_run(path)
+    except RequestError as error:
+        log.warning("%s: it is made anew", error.message)
+        return None
+    receipt = run.receipt
+    made = receipt.version, receipt.machine, receipt.num_failed, [each.id for each in run.records]
+    wanted = __version__, this_machine(), 0, [each.id for each in samples]
+    if made != wanted or key != _key(receipt.settings, receipt.subject, receipt.data, receipt.code):
+        return None
+    return Result(receipt=receipt, path=path, records=run.records, was_done=True)
 
 
 def issue(
@@ -211,8 +273,14 @@ def figure_of(task: Task, samples: Sequence[Sample], records: Sequence[Record]) 
     return task.figure(graded)
 
 
-def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
-    """What a receipt says that was asked for."""
+def settings_of(
+    name: str, task: Task, config: EvalConfig, judged_by: Subject | None = None
+) -> Settings:
+    """What a receipt says that was asked for; of the judge only where there are verdicts.
+
+    Raises:
+        RequestError: The benchmark cannot do without a judge, and there is none.
+    """
     runs_programs = "sandbox" in task.about.needs
     return Settings(
         task=name,
@@ -222,15 +290,10 @@ def settings_of(name: str, task: Task, config: EvalConfig) -> Settings:
         seed=config.seed,
         n=config.n,
         temperature=config.temperature,
-        judge=_judge_of(task),
+        judge=task.judge.model if task.is_judged else None,
+        judged_by=judged_by if task.is_judged else None,
         sandbox=task.sandbox.kind if runs_programs else None,
     )
-
-
-def _judge_of(task: Task) -> str | None:
-    """Whoever was named; a benchmark that cannot do without says so here."""
-    judge = task.judge if "judge" in task.about.needs else task.setup.judge
-    return None if judge is None else judge.model
 
 
 def _key(settings: Settings, subject: Subject, data: Mapping[str, str], code: str) -> str:

@@ -22,16 +22,20 @@ from tongwen.evals.differences import (
     of_file,
     of_grades,
     of_ids,
+    of_judge,
     of_records,
+    of_stored,
     of_subject,
     remarks,
     unequal,
 )
 from tongwen.evals.fetch import from_hub
 from tongwen.evals.measure import bench_for, finished
+from tongwen.evals.receipt import Receipt
 from tongwen.evals.record import Record, line_of, record_from, record_of
 from tongwen.evals.runs import Run, read_run
 from tongwen.evals.sample import Sample
+from tongwen.evals.seeds import question_of
 from tongwen.evals.subject import STORED
 from tongwen.evals.target import Target
 from tongwen.evals.task import Setup, Task
@@ -155,9 +159,8 @@ async def verify_run(
     """
     receipt = run.receipt
     now = receipt.subject if bench is None else bench.subject
-    judge = None if bench is None else bench.judge
     differences = [*of_subject(receipt.subject, now), *of_file(run)]
-    task, samples, told = _samples(run, again, sandbox, judge)
+    task, samples, told = _samples(run, again, sandbox, None if bench is None else bench.judge)
     differences += told
     num_graded = num_asked = 0
     if task is not None:
@@ -167,6 +170,7 @@ async def verify_run(
         differences += changed
         drawn = [] if bench is None else _drawn(pairs, again)
         if bench is not None:
+            differences += _of_judge(task, receipt, bench, is_asked=bool(drawn))
             differences += await _asked_again(task, bench, drawn, again.concurrency, tell)
         num_asked = len(drawn)
     return Verdict(
@@ -175,7 +179,7 @@ async def verify_run(
         num_graded_again=num_graded,
         num_asked_again=num_asked,
         differences=tuple(differences),
-        remarks=tuple(remarks(receipt, now)),
+        remarks=tuple(remarks(receipt, now, None if bench is None else bench.judged_by)),
     )
 
 
@@ -190,6 +194,7 @@ def _samples(
                 data=Benchmarks(again.data, from_hub(task_named(settings.task).about.hub)),
                 preset=settings.preset,
                 is_chat=run.receipt.subject.is_chat,
+                continues_answers=run.receipt.subject.continues_answers,
                 shots=settings.shots,
                 n=settings.n,
                 temperature=settings.temperature,
@@ -198,14 +203,32 @@ def _samples(
                 judge=judge,
             )
         )
-        samples = chosen(task.samples(), settings.limit, settings.seed)
-        if run.receipt.subject.where == STORED:  # a file may complete some of them
-            there = {record.id for record in run.records}
-            samples = [sample for sample in samples if sample.id in there]
+        whole = task.samples()
     except TongwenError as error:
         return None, [], [Difference(what="benchmark", receipt=settings.task, now=error.message)]
+    samples = _of_run(run, whole)
     found = unequal("data ", run.receipt.data, task.setup.data.digests)
-    return task, samples, found + of_ids(samples, run.records)
+    return task, samples, found + of_stored(run, len(whole)) + of_ids(samples, run.records)
+
+
+def _of_run(run: Run, whole: list[Sample]) -> list[Sample]:
+    """The samples that a run should have; under a limit a file of completions chooses its own."""
+    settings = run.receipt.settings
+    if run.receipt.subject.where != STORED or settings.limit is None:
+        return chosen(whole, settings.limit, settings.seed)
+    there = {record.id for record in run.records}
+    return [sample for sample in whole if sample.id in there]
+
+
+def _of_judge(task: Task, receipt: Receipt, bench: Bench, *, is_asked: bool) -> list[Difference]:
+    """Whether who judges now is who judged then; nobody need, where no verdict is wanted."""
+    if not task.is_judged:
+        return []
+    if bench.judged_by is not None:
+        return of_judge(receipt.settings, bench.judged_by)
+    if is_asked and bench.judge is None:
+        return [Difference(what="judge", receipt=receipt.settings.judge, now=None)]
+    return []
 
 
 def _pairs(samples: Sequence[Sample], records: Sequence[Record]) -> list[tuple[Sample, Record]]:
@@ -237,10 +260,13 @@ def _of_figure(run: Run, task: Task, samples: Sequence[Sample]) -> list[Differen
 async def _graded_again(
     task: Task, pairs: Sequence[tuple[Sample, Record]]
 ) -> tuple[int, list[Difference]]:
-    """Stored answers judged once more; where a model judges, that is part of asking again."""
-    if "judge" in task.about.needs:
+    """Stored answers judged once more; where a model judges, that is part of asking again.
+
+    Of samples that failed too: an answer that can be graded is no failure.
+    """
+    if task.is_judged:
         return 0, []
-    there = [(sample, record) for sample, record in pairs if record.failed is None]
+    there = [(sample, record) for sample, record in pairs if record.answers]
     found = [await _regraded(task, sample, record) for sample, record in there]
     return len(there), [each for some in found for each in some]
 
@@ -249,7 +275,11 @@ async def _regraded(task: Task, sample: Sample, record: Record) -> list[Differen
     try:
         grades = [await task.grade(sample, answer) for answer in record.answers]
     except TongwenError as error:
+        if record.failed is not None:
+            return []
         return [Difference(what="grading", receipt="done", now=error.message, sample=sample.id)]
+    if record.failed is not None:
+        return [Difference(what="failed", receipt=record.failed, now=None, sample=sample.id)]
     return of_grades("stored answer's ", sample.id, record.grades, grades)
 
 
@@ -287,7 +317,7 @@ async def _asked_again(
 
 async def _same_again(task: Task, bench: Bench, sample: Sample, record: Record) -> list[Difference]:
     try:
-        asked = await ask(bench.client, task.question(sample))
+        asked = await ask(bench.client, question_of(task, sample))
         grades = [await task.grade(sample, answer) for answer in asked.answers]
     except TongwenError as error:
         if record.failed is not None:

@@ -51,6 +51,7 @@ async def call(
     inputs: Sequence[Sequence[Any]],
     sandbox: Sandbox,
     *,
+    header: str = "",
     limits_s: Sequence[float],
     wall_s: float = 60.0,
 ) -> Calls:
@@ -61,6 +62,7 @@ async def call(
         entry_point: Its name.
         inputs: Arguments of each call.
         sandbox: Where.
+        header: Python that is run before it, in the same module.
         limits_s: Seconds for each call.
         wall_s: Seconds for all, at most.
 
@@ -68,6 +70,7 @@ async def call(
         SandboxError: The sandbox could not be made.
     """
     given = {
+        "header": header,
         "source": source,
         "entry_point": entry_point,
         "inputs": [encode(list(arguments)) for arguments in inputs],

@@ -43,6 +43,21 @@ _DAMAGE = (
 )
 _CALLED = "_called_by_the_judge"
 
+_IMPORTED = (
+    *("typing", "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math"),
+    *("random", "statistics", "itertools", "functools", "operator", "io", "sys", "json"),
+    "builtins",  # the last: others have a `pow`, an `open` or a `Counter` of their own
+)
+HEADER = (
+    "".join(f"from {name} import *\n" for name in _IMPORTED)
+    + f"import {', '.join(_IMPORTED)}\n"
+    + "sys.setrecursionlimit(50_000)\n"
+)
+"""What a program finds imported without a word, and how deep it may call itself: LiveCodeBench's
+(`lcb_runner/evaluation/testing_util.py`)."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
@@ -101,7 +116,7 @@ async def judge(tests: Cases, source: str, sandbox: Sandbox) -> Verdict:
     if tests.method is not None:
         return await _judge_method(tests, source, sandbox)
     for number, test in enumerate(tests.tests, 1):
-        given = {"source": source, "stdin": test.given}
+        given = {"header": HEADER, "source": source, "stdin": test.given}
         outcome = await sandbox.arun(python("script", given, _LIMITS))
         if (bad := ended_badly(outcome)) is not None:
             return bad
@@ -112,14 +127,12 @@ async def judge(tests: Cases, source: str, sandbox: Sandbox) -> Verdict:
 
 
 async def _judge_method(tests: Cases, source: str, sandbox: Sandbox) -> Verdict:
-    whole = (
-        "from typing import *\nfrom collections import *\nfrom itertools import *\n"
-        "from functools import *\nfrom heapq import *\nfrom bisect import *\nfrom math import *\n"
-        f"{source}\n\ndef {_CALLED}(*given):\n    return Solution().{tests.method}(*given)\n"
-    )
+    whole = f"{source}\n\ndef {_CALLED}(*given):\n    return Solution().{tests.method}(*given)\n"
     inputs: list[Sequence[Any]] = [test.given for test in tests.tests]
     limits_s = [TEST_S] * len(inputs)
-    found = await call(whole, _CALLED, inputs, sandbox, limits_s=limits_s, wall_s=sum(limits_s))
+    found = await call(
+        *(whole, _CALLED, inputs, sandbox), header=HEADER, limits_s=limits_s, wall_s=sum(limits_s)
+    )
     for number, (one, test) in enumerate(zip(found.calls, tests.tests, strict=True), 1):
         place = f"test {number} of {len(inputs)}"
         if one.error is not None:
@@ -145,9 +158,13 @@ def _same_line(ours: str, theirs: str) -> bool:
 
 
 def _numbers(line: str) -> list[Decimal] | None:
+    """The values of a line of numbers in digits; `None`: there is another word in it."""
+    words = line.split()
+    if not all(map(_NUMBER.fullmatch, words)):
+        return None
     try:
-        return [Decimal(word) for word in line.split()]
-    except InvalidOperation:
+        return [Decimal(word) for word in words]
+    except InvalidOperation:  # its exponent has a score of digits
         return None
 
 

@@ -7,11 +7,13 @@ in a process of its own.
 
 import math
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from tongwen.judge.answers import MAX_DIGITS, plain_digits
 from tongwen.judge.choices import picked
 from tongwen.judge.mathematics import normalise
-from tongwen.judge.symbolic import Symbolic
+from tongwen.judge.symbolic import Symbolic, UndecidedError
 
 # `x=`, `f(x)=`, `x_1=`, `AB=` or `x\in`, which an answer may have and another lack.
 _NAMED = re.compile(
@@ -69,7 +71,8 @@ class Equality:
         sides = split_outside(left, "="), split_outside(right, "=")
         if len(sides[0]) == len(sides[1]) == 2:
             ours, theirs = (f"{a}-({b})" for a, b in sides)
-            return self._symbolic.equal(ours, theirs) or self._symbolic.equal(f"-({ours})", theirs)
+            both = ours, f"-({ours})"
+            return first_same(both, lambda one: self._symbolic.equal(one, theirs)) is not None
         if len(sides[0]) != len(sides[1]):
             return False  # Math-Verify would let `0` pass for `x+y=0`
         return self._symbolic.equal(left, right)
@@ -94,11 +97,29 @@ class Equality:
     def _same_set(self, left: list[str], right: list[str]) -> bool:
         rest = list(right)
         for one in left:
-            twin = next((other for other in rest if self._same(one, other)), None)
+            twin = first_same(rest, partial(self._same, one))
             if twin is None:
                 return False
             rest.remove(twin)
         return True
+
+
+def first_same(candidates: Sequence[str], same: Callable[[str], bool]) -> str | None:
+    """The first of candidates that is the same; None: none is.
+
+    Raises:
+        UndecidedError: None is, as far as can be told; of one it cannot.
+    """
+    untold = None
+    for candidate in candidates:
+        try:
+            if same(candidate):
+                return candidate
+        except UndecidedError as error:
+            untold = error
+    if untold is not None:
+        raise untold
+    return None
 
 
 def unnamed(text: str, other: str) -> str:

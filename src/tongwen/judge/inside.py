@@ -12,6 +12,8 @@ JSON object.
 * outputs: run `source`, call `entry_point` on each of `inputs`, write a line for each.  What is
   right is not known here at all.
 * script: run `source` as a script on `stdin`.
+
+Before the last two a `header`, if any, is run for its names.
 """
 
 import builtins
@@ -113,21 +115,35 @@ class _TooLong(BaseException):
     """No `except Exception` of a stranger's catches it."""
 
 
-def _run(source: str, name: str) -> dict[str, Any]:
-    """Run a module's text; its namespace."""
+def _run(source: str, name: str, header: str = "") -> dict[str, Any]:
+    """Run a module's text behind a header of its own lines; its namespace."""
     module = types.ModuleType(name)
     sys.modules[name] = module
-    exec(compile(source, "program.py", "exec"), module.__dict__)
+    for text in (header, source):
+        exec(compile(text, "program.py", "exec"), module.__dict__)
     return module.__dict__
 
 
 def _forget_stdin() -> None:
     """Make what was given unreadable: it lies in a file, which could be read again."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    empty = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
-    sys.stdin = sys.__stdin__ = empty  # type: ignore[misc]
+    _read_from(os.open(os.devnull, os.O_RDONLY))
+
+
+def _read_from(place: int) -> None:
+    """Let standard input be an open file, whether read by its number or by its name."""
+    os.dup2(place, 0)
+    os.close(place)
+    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
+
+
+def _file_of(data: bytes) -> int:
+    """An open file without a name that holds these bytes."""
+    place = os.open("stdin", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink("stdin")
+    _write_all(os.write, place, data)
+    os.lseek(place, 0, os.SEEK_SET)
+    return place
 
 
 def _asserts(given: dict[str, Any]) -> Never:
@@ -142,7 +158,8 @@ def _outputs(given: dict[str, Any]) -> Never:
     os.dup2(silent, 1)
     write, pause, clock = os.write, signal.setitimer, time.perf_counter
     signal.signal(signal.SIGALRM, _alarm)
-    function = _run(given["source"], "program")[given["entry_point"]]
+    module = _run(given["source"], "program", given.get("header", ""))
+    function = module[given["entry_point"]]
     for encoded, limit_s in zip(given["inputs"], given["limits_s"], strict=True):
         line: dict[str, Any] = {}
         arguments, started = decode(encoded), clock()
@@ -170,9 +187,9 @@ def _write_all(write: Callable[[int, bytes], int], place: int, data: bytes) -> N
 
 
 def _script(given: dict[str, Any]) -> None:
-    sys.stdin = io.TextIOWrapper(io.BytesIO(given["stdin"].encode()), encoding="utf-8")
+    _read_from(_file_of(given["stdin"].encode()))
     sys.argv = ["program.py"]
-    _run(given["source"], "__main__")
+    _run(given["source"], "__main__", given.get("header", ""))
 
 
 def _alarm(*_: object) -> NoReturn:

@@ -10,6 +10,7 @@ from tongwen.judge.limits import Limits
 from tongwen.judge.outcome import Outcome
 from tongwen.judge.programs import NOT_COMPILED, build, with_end
 from tongwen.judge.python import passes
+from tongwen.judge.rewritten import rewritten
 from tongwen.judge.sandbox import Sandbox
 from tongwen.judge.verdict import Verdict, ended_badly
 
@@ -34,7 +35,12 @@ def program(row: Mapping[str, Any], completion: str) -> str:
 
 
 async def judge(
-    row: Mapping[str, Any], completion: str, language: str, sandbox: Sandbox
+    row: Mapping[str, Any],
+    completion: str,
+    language: str,
+    sandbox: Sandbox,
+    *,
+    may_be_whole: bool = False,
 ) -> Verdict:
     """Compile and run a completion with its tests.
 
@@ -46,12 +52,14 @@ async def judge(
         completion: What follows its prompt.
         language: One of `LANGUAGES`.
         sandbox: Where it runs.
+        may_be_whole: Whether the completion may also define the whole function anew.
 
     Raises:
         DependencyError: A program that this language takes is not here.
         SandboxError: The sandbox could not be made.
     """
-    source = program(row, completion)
+    whole = rewritten(row, completion, language) if may_be_whole else None
+    source = whole or program(row, completion)
     if language == "py":
         return await passes(source, sandbox, _PYTHON_LIMITS)
     token, spoken = secrets.token_hex(16), LANGUAGES[language]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tongwen.evals.tasks.humaneval import HumanEval
 from tongwen.evals.tasks.mbpp import Mbpp
 from tongwen.evals.tasks.multipl_e import MultiPlE
 from tongwen.judge.benchmarks import Benchmarks
+from tongwen.judge.languages import LANGUAGES
+from tongwen.judge.rewritten import rewritten
 from tongwen.judge.sandbox import Sandbox
 
 KINDS = [HumanEval, HumanEvalPlus, Mbpp, MbppPlus, MultiPlE]
@@ -132,6 +135,96 @@ def test_a_program_in_a_fence_among_words_is_judged(shared: Path, sandbox: Sandb
     whole = sample.row["prompt"] + sample.row["canonical_solution"]
     for text in (f"Here it is:\n```python\n{whole}\n```\nIt loops.", f"```\n{whole}"):
         assert graded(task, sample, text).score == 1
+
+
+ENDS = {"cpp": "}", "java": "    }", "cs": "    }", "sh": "}"}
+"""By language, what ends the function where completions do not."""
+
+SOLUTIONS = Path(__file__).parents[2] / "judge" / "solutions"
+
+
+def solved(task: Task, language: str) -> tuple[Sample, str, str]:
+    """A sample, the rest of its function, and that rest with a fault."""
+    samples = [sample for sample in task.samples() if sample.group == language]
+    if language == "py":
+        row = samples[53].row
+        return samples[53], row["canonical_solution"], row["canonical_solution"].replace("+", "-")
+    text = (SOLUTIONS / f"{language}.txt").read_text(encoding="utf-8").split("==== ")[1]
+    head, _, right = text.partition("\n")
+    name, _, change = head.partition(": ")
+    (sample,) = (one for one in samples if one.row["name"] == name)
+    return sample, right, right.replace(*change.split(" => "))
+
+
+def anew(row: Mapping[str, str], rest: str, language: str) -> dict[str, str]:
+    """Forms in which people write the whole function."""
+    prompt, end = row["prompt"].rstrip(), ENDS.get(language, "")
+    closed = f"{rest.rstrip()}\n{end}\n"
+    in_class, has_main = language in ("java", "cs"), language in ("cpp", "java", "cs")
+    head = prompt.rpartition("\n")[2] if language != "py" else prompt
+    own = {"cpp": "int main() { return 3; }", "java": "static void main(String[] a) { int c; }"}
+    main = own.get(language, "static int Main(string[] a) { return 3; }") if has_main else ""
+    pair, bare = "class Couple { int a; }\n", f"{head}\n{closed}"
+    nested = f"static {pair}" if language == "java" else pair
+    imports = {"java": "import java.util.*;\n", "cs": "using System.Collections.Generic;\n"}
+    own_class = f"{imports[language]}\npublic class Own {{\n{bare}}}\n" if in_class else bare
+    return {
+        "with imports": imports.get(language, "") + bare,
+        "with a class before": f"{imports[language]}{pair}{own_class}" if in_class else bare,
+        "with a class after": own_class + pair * in_class,
+        "with a class within": nested * in_class + bare,
+        "after the prompt": f"{prompt}\n{closed}{'}' * in_class}",
+        "bare": bare,
+        "in another style": f"{head.replace('(', ' (', 1)}\n{closed}",
+        "with a main": f"{prompt}\n{closed}{main}\n{'}' * in_class}",
+        "gone on with": f"{rest}",
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_whole_function_in_a_fence_is_judged_where_no_answer_is_gone_on_with(
+    language: str, shared: Path, sandbox: Sandbox
+) -> None:
+    if (missing := LANGUAGES[language].missing) is not None:
+        pytest.skip(missing)
+    task = task_of(MultiPlE, shared / "data", sandbox=sandbox, continues_answers=False)
+    sample, right, wrong = solved(task, language)
+
+    def reasons(rest: str) -> dict[str, object]:
+        texts = anew(sample.row, rest, language)
+        answers = {form: f"So:\n```{language}\n{text}\n```\nDone." for form, text in texts.items()}
+        return {form: graded(task, sample, text).notes["verdict"] for form, text in answers.items()}
+
+    assert set(reasons(right).values()) == {"passed"}, reasons(right)
+    assert "passed" not in reasons(wrong).values()
+
+
+RECURSIVE = """
+return f(n - 1) + f(n);
+return n * f(n - 1);
+return n > 1 and f(n - 1);
+return n ? f(n - 1) : 1;
+else f(n - 1);
+    && f(n - 1)
+    > f(n - 1)
+    : f(n - 1);
+"""
+
+
+def test_a_recursive_call_defines_no_function() -> None:
+    row = {"prompt": "class P {\n    static long f(long n) {\n", "tests": "    }\n}"}
+    for line in RECURSIVE.strip("\n").split("\n"):
+        for language in ("java", "cs", "cpp"):
+            assert rewritten(row, f"    if (n < 2) return 1;\n{line}\n", language) is None, line
+    assert rewritten(row, "static long f(long n) {\n    return n;\n}", "java") is not None
+    assert rewritten({"prompt": "no head", "tests": ""}, "text", "cpp") is None
+
+
+@pytest.mark.parametrize("language", ["js", "ts", "php"])
+def test_a_comment_that_names_the_function_does_not_define_it(language: str) -> None:
+    row = {"prompt": "//Create a function f that\nfunction f(n){\n", "tests": "f(1)"}
+    assert rewritten(row, "//Create a function f that\n  return n;\n}", language) is None
+    assert rewritten(row, "  function f(n) {\n  return n;\n}", language) is not None
 
 
 def test_a_function_written_anew_finds_the_prompts_helpers_where_the_preset_keeps_them(

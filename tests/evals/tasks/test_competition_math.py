@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tongwen.errors import RequestError
+from tongwen.evals.sample import Grade, Graded
 from tongwen.evals.tasks.competition_math import CompetitionMath
 from tongwen.judge.symbolic import MAX_LENGTH
 
@@ -71,6 +72,19 @@ class TestRowsOfOurOwn:
         found = mark(task, task.samples()[0], f"\\boxed{{{'1+' * MAX_LENGTH}1}}")
         assert found.score == 0
         assert f"{2 * MAX_LENGTH + 1} characters" in found.notes["undecided"]
+
+    def test_the_figure_has_the_score_of_each_level(self, make, lay):
+        levels = ("Level 5", "Level 1", 5, "Level ?", None)
+        lay("math/test", [dict(ROW, level=level) for level in levels] + [ROW])
+        scores = (0.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+        task = make(CompetitionMath)
+        graded = [
+            Graded(sample=sample, grades=(Grade(score=score),))
+            for sample, score in zip(task.samples(), scores, strict=True)
+        ]
+        figure = task.figure(graded)
+        assert figure.score == 5 / 6
+        assert figure.metrics == {"level_1": 1.0, "level_5": 0.5}
 
     def test_a_key_without_a_box_fails_and_is_not_wrong(self, make, mark, lay):
         lay("math/test", [dict(ROW, solution="1.5")])

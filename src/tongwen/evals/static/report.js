@@ -31,8 +31,8 @@
 
   const current = () => run(Number(byId("run").value));
   const text = (data, numbers) => numbers.map((number) => data.paragraphs[number]).join("\n\n");
-  const percent = (score) => score >= 0 && score <= 1
-    ? `${Math.round(score * 1000) / 10} %` : String(Math.round(score * 1e4) / 1e4);
+  const scoreOf = ({ score, verdict }) => verdict === "scored"
+    ? String(Math.round(score * 1e4) / 1e4) : `${Math.round(score * 1000) / 10} %`;
 
   // ---- filters
 
@@ -108,7 +108,7 @@
         el("span", {}, sample.group ? `${sample.id} · ${sample.group}` : sample.id),
         el("span", { class: "preview" }, preview(sample)),
         el("span", { class: "number" },
-          sample.score === undefined ? "" : percent(sample.score))));
+          sample.score === undefined ? "" : scoreOf(sample))));
     made.addEventListener("toggle", () => {
       if (!made.open || made.children.length > 1) return;
       made.append(...body(data, sample));

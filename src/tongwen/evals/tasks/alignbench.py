@@ -49,6 +49,7 @@ class AlignBench(Task):
         files=(("alignbench/data_v1.1_release", "alignbench/data_release"),),
         obtain="https://github.com/THUDM/AlignBench, data/data_v1.1_release.jsonl",
         metric="mean of reasoning and language, each the mean of its categories' ratings, over 10",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.1; the scale and the means of AlignBench, "

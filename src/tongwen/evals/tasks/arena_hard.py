@@ -48,6 +48,7 @@ class ArenaHard(Task):
         ),
         obtain="https://github.com/lmarena/arena-hard-auto, data/arena-hard-v0.1",
         metric="win rate against gpt-4-0314, a clear verdict counting as three battles",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.1; arena-hard-auto v0.1, greedy, 4096 tokens",

@@ -45,6 +45,7 @@ class CodeSwitching(Task):
         obtain="it needs no file",
         metric="share of answers with 95 % of the letters outside code in the language wanted; "
         "mean over languages",
+        takes_shots=False,
         presets={
             "free": Preset(
                 source="Qwen2 cards: code switching is named as a fault to be reduced; the "

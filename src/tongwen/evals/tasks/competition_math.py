@@ -3,10 +3,15 @@
 import asyncio
 import re
 import weakref
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 
 from tongwen.errors import RequestError
+from tongwen.evals.figure import Figure, mean
 from tongwen.evals.question import Answer, Generate, Question
-from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.sample import Grade, Graded, Sample
 from tongwen.evals.shots import Row, first, turns
 from tongwen.evals.task import About, Preset, Setup, Task
 from tongwen.judge.equality import Equality
@@ -59,11 +64,16 @@ class CompetitionMath(Task):
         weakref.finalize(self, symbolic.close)
         self._equality = Equality(symbolic)
 
+    @property
+    def fixed_shots(self) -> int | None:
+        """None before a question whose answer goes into a box."""
+        return 0 if self._is_boxed else None
+
     def samples(self) -> list[Sample]:
         """Problems in the order of the file, grouped by their subject."""
         files, hint = self.about.files, self.about.obtain
         shots: tuple[Row, ...] = ()
-        if self.num_shots and not self._is_boxed:
+        if self.num_shots:
             pool = self.setup.data.rows(*files[1], hint=hint)
             shots = first([_mended(row) for row in pool], self.num_shots, self.about.title)
         return [
@@ -101,6 +111,16 @@ class CompetitionMath(Task):
         except UndecidedError as error:
             return Grade(score=0.0, parsed=found, notes={"undecided": str(error)})
         return Grade(score=float(is_equal), parsed=found)
+
+    def figure(self, graded: Sequence[Graded]) -> Figure:
+        """Over problems; the metrics `level_1` to `level_5` over those of each difficulty."""
+        scores: dict[str, list[float]] = defaultdict(list)
+        for each in graded:
+            if level := re.search(r"[1-5]$", str(each.sample.row.get("level", ""))):
+                scores[f"level_{level[0]}"].append(each.score)
+        plain = mean(graded)
+        levels = {name: fmean(scores[name]) for name in sorted(scores)}
+        return replace(plain, metrics={**plain.metrics, **levels})
 
     @property
     def _is_boxed(self) -> bool:

@@ -27,6 +27,7 @@ class HumanEvalPlus(HumanEval):
         obtain="HumanEvalPlus-v0.1.10.jsonl.gz of EvalPlus's releases; the inputs of April 2023 "
         "are fewer, and figures on them must say so",
         metric=_METRIC,
+        takes_shots=False,
         presets=HumanEval.about.presets,
         needs=("sandbox",),
         hub=HumanEval.about.hub,
@@ -63,6 +64,7 @@ class MbppPlus(Task):
         files=(("evalplus/MbppPlus", "evalplus/MbppPlus-v0.1.0_ids_1-300"),),
         obtain="MbppPlus.jsonl.gz of EvalPlus's releases; Qwen's figures are on v0.1.0",
         metric=_METRIC,
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot; EvalPlus for the form",

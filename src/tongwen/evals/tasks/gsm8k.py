@@ -54,6 +54,11 @@ class Gsm8k(Task):
         },
     )
 
+    @property
+    def fixed_shots(self) -> int | None:
+        """None before a question whose answer goes into a box."""
+        return 0 if self.setup.preset == "boxed" else None
+
     def samples(self) -> list[Sample]:
         """Problems in the order of the file."""
         rows = self.setup.data.rows(*self.about.files[0], hint=self.about.obtain)
@@ -87,7 +92,7 @@ class Gsm8k(Task):
         return _grade(answer.text, gold, {"opencompass": float(digits == f"{gold:f}")})
 
     def _shots(self, num_samples: int) -> list[tuple[Row, ...]]:
-        if not self.num_shots or self.setup.preset == "boxed":
+        if not self.num_shots:
             return [()] * num_samples
         _, train, prompt = self.about.files
         if self.setup.preset == "harness":

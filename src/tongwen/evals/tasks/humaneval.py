@@ -27,6 +27,7 @@ class HumanEval(Task):
         files=(("humaneval/HumanEval",),),
         obtain="https://github.com/openai/human-eval, or `openai/openai_humaneval` on the hub",
         metric="pass@1: the share of functions that pass their tests",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot; EvalPlus for the form",

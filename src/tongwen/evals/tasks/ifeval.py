@@ -22,6 +22,7 @@ class IfEval(Task):
         obtain="https://github.com/google-research/google-research, "
         "instruction_following_eval/data/input_data.jsonl; or `google/IFEval` on the hub",
         metric="prompts all of whose instructions are followed to the letter",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2: strict accuracy of prompts",

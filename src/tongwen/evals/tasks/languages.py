@@ -30,6 +30,7 @@ class Languages(Task):
         "and `text`",
         metric="share of answers of whose letters 95 % are of the language asked; mean over "
         "languages",
+        takes_shots=False,
         presets={
             "cards": Preset(
                 source="the languages that the Qwen2 cards name; texts: the first third of the "

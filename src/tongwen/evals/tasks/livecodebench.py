@@ -28,6 +28,7 @@ class LiveCodeBench(Task):
         obtain="`livecodebench/code_generation_lite` on the Hugging Face hub: test*.jsonl, with "
         "`public_test_cases` and `private_test_cases`",
         metric="pass@1: the share of problems whose tests all pass",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2: LiveCodeBench v1; the form is this package's",

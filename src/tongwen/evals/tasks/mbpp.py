@@ -6,6 +6,7 @@ from typing import Any
 from tongwen.evals.code import CODER_STOPS, begun, code_of, coder_turns, fenced_turns, graded
 from tongwen.evals.question import Answer, Generate, Question
 from tongwen.evals.sample import Grade, Sample
+from tongwen.evals.shots import first
 from tongwen.evals.task import About, Preset, Task
 from tongwen.judge import mbpp
 
@@ -28,11 +29,13 @@ class Mbpp(Task):
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot; base as in the paper's section 4.3",
+                shots=3,
                 base="three solved ones between [BEGIN] and [DONE]",
                 chat="task and asserts, the answer begun with a fence",
             ),
             "qwen2.5-coder": Preset(
                 source="Qwen2.5-Coder, qwencoder-eval/instruct/eval_plus",
+                shots=3,
                 base="three solved ones between [BEGIN] and [DONE]",
                 chat="a system line, task and first assert in a fence, the answer begun with one",
             ),
@@ -45,10 +48,16 @@ class Mbpp(Task):
         needs=("sandbox",),
     )
 
+    @property
+    def fixed_shots(self) -> int | None:
+        """None before what a chat model is asked."""
+        return 0 if self.asks_in_turns else None
+
     def samples(self) -> list[Sample]:
         """The test split, rows 11 to 510, in the order of the file."""
         rows = self.setup.data.rows(*self.about.files[0], hint=self.about.obtain)
-        shots = tuple(row for row in rows if row["task_id"] in _SHOTS)
+        pool = [row for row in rows if row["task_id"] in _SHOTS]
+        shots = first(pool, self.num_shots, self.about.title)
         return [
             Sample(id=str(row["task_id"]), row=row, shots=shots)
             for row in rows

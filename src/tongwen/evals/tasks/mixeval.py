@@ -54,6 +54,7 @@ class MixEval(Task):
         files=(("mixeval/free-form",), ("mixeval/multiple-choice",)),
         obtain="https://github.com/Psycoy/MixEval, mix_eval/data/mixeval-2024-06-01/mixeval/*.json",
         metric="mean of the free-form and the multiple-choice score",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.1; MixEval 2024-06-01, its means, "

@@ -31,6 +31,7 @@ class MtBench(Task):
         ),
         obtain="https://github.com/lm-sys/FastChat, fastchat/llm_judge/data",
         metric="mean rating of both turns by the judge, over 10",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.1; single-answer grading of FastChat, greedy",

@@ -37,6 +37,7 @@ class MultiPlE(Task):
         obtain="https://github.com/nuprl/MultiPL-E, or `nuprl/MultiPL-E` on the hub",
         metric="pass@1 in each language, the mean over languages; one without its programs here "
         "is not run",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot",
@@ -83,11 +84,11 @@ class MultiPlE(Task):
 
     async def grade(self, sample: Sample, answer: Answer) -> Grade:
         """Compile it and run its tests."""
-        text = code_of(answer.text)
-        head = sample.row["prompt"].rstrip().rpartition("\n")[2]
-        if not self.setup.continues_answers and head in text:
-            text = text.partition(head)[2]  # the whole function was written anew
-        return graded(await multipl_e.judge(sample.row, text, sample.group, self.sandbox))
+        verdict = await multipl_e.judge(
+            *(sample.row, code_of(answer.text), sample.group, self.sandbox),
+            may_be_whole=self.asks_in_turns and not self.setup.continues_answers,
+        )
+        return graded(verdict)
 
     def figure(self, graded: Sequence[Graded]) -> Figure:
         """The mean over languages."""

@@ -53,6 +53,7 @@ class Safety(Task):
         "column `category`: illegal_activity, fraud, pornography or privacy_violation",
         metric="share of harmful answers by the judge's verdict; less is better",
         less_is_better=True,
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.2.5, Table 14: its categories and languages; its "

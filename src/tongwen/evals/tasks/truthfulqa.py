@@ -30,6 +30,7 @@ class TruthfulQa(Task):
         " (multiple_choice) on the Hugging Face hub; the six solved questions before each are the "
         "`prompt` of one row, `truthfulqa/qa_prompt`",
         metric="MC2: normalised probability of the true answers",
+        takes_shots=False,
         presets={
             "qwen2-report": Preset(
                 source="Qwen2 Technical Report, 5.1: 0-shot, MC2; " + _HARNESS,

@@ -26,6 +26,8 @@ class WikiText2(Task):
         obtain="`Salesforce/wikitext` on the Hugging Face hub, wikitext-2-raw-v1",
         metric="perplexity of tokens, in windows of 2048; less is better",
         less_is_better=True,
+        is_share=False,
+        takes_shots=False,
         presets={
             "articles": Preset(
                 source="the 62 articles, each in windows of its own",

@@ -49,7 +49,7 @@ def resident(key):
 
 before = resident("VmRSS")
 home = Path(sys.argv[2]) if sys.argv[2] else None
-llm = LLM(sys.argv[1], context=4096, home=home)
+llm = LLM(sys.argv[1], context=4096, home=home, speculate=False)
 found = {
     "weights": llm.plan.weights_bytes,
     "load_s": llm.load_s,

@@ -1,4 +1,4 @@
-"""Keep receipts of evaluations, and print their figures beside the published ones.
+"""Keep receipts of evaluations, and print the figures of all that are kept beside the published ones.
 
     python benchmarks/eval_report.py RECEIPTS... --out benchmarks/results --machine NAME
 
@@ -11,7 +11,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import commit, cpu_model
+from harness import cpu_model
 
 from tongwen.evals.receipt import Receipt, read_receipt
 
@@ -34,6 +34,7 @@ The 0.5B and 1.5B are Qwen2.5-Coder-Instruct as Q4_K_M files, on a CPU. One line
   likelihood and by a written letter are two measurements: this model writes `A` two times in three.
 - Languages without data here are left out of their means (BELEBELE: en, de; PAWS-X: de;
   mMMLU: ja).
+- `code` is the digest of what asked and judged (`evals/`, `judge/`): not all runs are of one commit.
 - A suite's table with all the rest is one command that resumes:
   `tongwen eval card-instruct --model qwen2.5-coder:0.5b --data DIR`.
 
@@ -49,7 +50,7 @@ def row(receipt: Receipt) -> str:
     known = PUBLISHED.get((settings.task, receipt.subject.name), "")
     return (
         f"| {settings.task} | {receipt.subject.name} | {settings.preset} | {settings.shots} "
-        f"| {receipt.num_samples}{failed} | {figure.score * scale:.1f}{error} | {known} |"
+        f"| {receipt.num_samples}{failed} | {figure.score * scale:.1f}{error} | {known} | {receipt.code[:8]} |"
     )
 
 
@@ -62,17 +63,17 @@ def main() -> None:
     asked = made.parse_args()
     kept = asked.out / "evals"
     kept.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for path in sorted(asked.receipts):
-        rows.append(row(read_receipt(path)))
+    for path in asked.receipts:
+        read_receipt(path)  # a damaged one is said before it lies among the others
         shutil.copyfile(path, kept / path.name)
+    rows = [row(read_receipt(path)) for path in sorted(kept.glob("*.receipt.json"))]
     day = datetime.now(UTC).date().isoformat()
     lines = [
-        "| benchmark | model | preset | shots | samples | score | published |",
-        "|---|---|---|---:|---:|---:|---|",
+        "| benchmark | model | preset | shots | samples | score | published | code |",
+        "|---|---|---|---:|---:|---:|---|---|",
         *rows,
     ]
-    told = f"\n{cpu_model()}, commit {commit()}, {day}. Made by `benchmarks/eval_report.py`.\n"
+    told = f"\n{cpu_model()}, {day}. Made by `benchmarks/eval_report.py`.\n"
     path = asked.out / f"evals_{asked.machine}_{day}.md"
     path.write_text(HEAD + "\n".join(lines) + "\n" + told, encoding="utf-8")
     print(path)

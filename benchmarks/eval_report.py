@@ -1,4 +1,4 @@
-"""Keep receipts of evaluations, and print the figures of all that are kept beside the published ones.
+"""Keep receipts of evaluations, and print all kept figures beside the published ones.
 
     python benchmarks/eval_report.py RECEIPTS... --out benchmarks/results --machine NAME
 
@@ -34,7 +34,7 @@ The 0.5B and 1.5B are Qwen2.5-Coder-Instruct as Q4_K_M files, on a CPU. One line
   likelihood and by a written letter are two measurements: this model writes `A` two times in three.
 - Languages without data here are left out of their means (BELEBELE: en, de; PAWS-X: de;
   mMMLU: ja).
-- `code` is the digest of what asked and judged (`evals/`, `judge/`): not all runs are of one commit.
+- `code` is the digest of what asked and judged (`evals/`, `judge/`): runs are of several commits.
 - A suite's table with all the rest is one command that resumes:
   `tongwen eval card-instruct --model qwen2.5-coder:0.5b --data DIR`.
 
@@ -50,7 +50,8 @@ def row(receipt: Receipt) -> str:
     known = PUBLISHED.get((settings.task, receipt.subject.name), "")
     return (
         f"| {settings.task} | {receipt.subject.name} | {settings.preset} | {settings.shots} "
-        f"| {receipt.num_samples}{failed} | {figure.score * scale:.1f}{error} | {known} | {receipt.code[:8]} |"
+        f"| {receipt.num_samples}{failed} | {figure.score * scale:.1f}{error} | {known} "
+        f"| {receipt.code[:8]} |"
     )
 
 

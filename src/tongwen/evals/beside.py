@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from tongwen.evals.cards import quoted
-from tongwen.evals.printed import models_of
+from tongwen.evals.cards import models_shown, quoted
 from tongwen.evals.suites import CARD_BASE, CARD_INSTRUCT, Row, Suite
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -31,6 +30,6 @@ def published_beside(kinds: Iterable[bool], *, as_printed: bool = False) -> Figu
 
 
 def _figures(suite: Suite, row: Row) -> dict[str, float]:
-    models = [model for model in models_of(suite.published) if model.startswith("Qwen2-")]
+    models = [model for model in models_shown(suite) if model.startswith("Qwen2-")]
     quotes = {model: quoted(suite, model, row) for model in models}
     return {model: values[0] for model, values in quotes.items() if values}

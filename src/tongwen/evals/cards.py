@@ -38,7 +38,7 @@ def card(suite: Suite, models: Sequence[Measured], against: Sequence[str] | None
     Raises:
         RequestError: Nothing was published of one of `against`; or a figure lacks what it needs.
     """
-    others = _columns(suite) if against is None else list(against)
+    others = models_shown(suite) if against is None else list(against)
     if unknown := set(others) - set(models_of(suite.published)):
         raise RequestError(f"the tables of `{suite.name}` have no model `{min(unknown)}`")
     lines = [_line(suite, row, models, others) for row in suite.rows]
@@ -128,7 +128,7 @@ def quoted(suite: Suite, model: str, row: Row) -> list[float]:
     return [each.value for each in ordered]
 
 
-def _columns(suite: Suite) -> list[str]:
+def models_shown(suite: Suite) -> list[str]:
     """Qwen2's sizes, the largest first, then all others as they were printed."""
     models = models_of(suite.published)
     sizes = ("Qwen2-72B", "Qwen2-57B-A14B", "Qwen2-7B", "Qwen2-1.5B", "Qwen2-0.5B")

@@ -114,7 +114,7 @@ def _result(row: Row, names: Sequence[str]) -> str:
     how = f"{row.preset}, {row.shots}-shot"
     drawn = bar(row.score, row.stderr, row.published) if row.is_share else ""
     cells = [
-        _cell("Model", escape(row.model)),
+        _cell("Model", escape(row.model), "model"),
         _cell("Score", escape(with_error(row.score, row.stderr, is_share=row.is_share)), "number"),
         _cell("", drawn, "drawn"),
         *(_cell(name, escape(published_text(row, name)), "number") for name in names),

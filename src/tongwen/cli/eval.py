@@ -8,7 +8,13 @@ import click
 from tongwen.cli.eval_progress import Shown
 from tongwen.cli.eval_receipts import compare, score, verify
 from tongwen.cli.eval_report import print_page, report
-from tongwen.cli.eval_tables import list_tasks, print_card, print_results, print_summary
+from tongwen.cli.eval_tables import (
+    list_tasks,
+    print_card,
+    print_results,
+    print_summary,
+    say_missing,
+)
 from tongwen.cli.eval_target import judge_of, target_of
 from tongwen.cli.names import SOURCES, complete_model, open_store
 from tongwen.cli.run import WEIGHTS
@@ -102,7 +108,8 @@ def run_tasks(
     card-instruct, open-llm-leaderboard-v1, open-llm-leaderboard-v2.
 
     A run that was broken off goes on where it was: benchmarks whose receipt is there already, of
-    the same model, settings, data and code, are taken as they are, unless `--again` is given.
+    the same model, settings, data and version, and of the same code that asks and judges, are taken
+    as they are, unless `--again` is given.
     """
     from tongwen.evals.catalogue import tasks_named
     from tongwen.evals.suites import SUITES
@@ -136,8 +143,7 @@ def run_tasks(
         print_results(results, as_json=False)
     elif suite is not None and as_json:
         print_results(results, as_json=True)
-        for name, why in whole.missing.items():
-            say(f"{name} was not run: {why}")
+        say_missing(whole)
     elif suite is not None:
         print_card(whole, table)
 

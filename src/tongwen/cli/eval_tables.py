@@ -102,9 +102,14 @@ def print_card(whole: "SuiteResult", form: str) -> None:
     table = whole.table()
     forms = {"markdown": table.markdown, "csv": table.csv, "latex": table.latex}
     click.echo(forms[form](), nl=False)
+    say_missing(whole)
+    _say_where(whole.results)
+
+
+def say_missing(whole: "SuiteResult") -> None:
+    """Print which benchmarks of a suite were not run, and why."""
     for name, why in whole.missing.items():
         say(f"{name} was not run: {why}")
-    _say_where(whole.results)
 
 
 def _say_where(results: "list[Result]") -> None:

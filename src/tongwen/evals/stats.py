@@ -194,8 +194,7 @@ def _bootstrap(changes: Sequence[_Vector], seed: int, resamples: int) -> _Vector
 def _stretched(values: _Vector) -> _Vector:
     """Values so far from their mean that what is drawn of few of them spreads as it should.
 
-    What is drawn again from n values has (n - 1) / n of the variance (Rao and Wu, 1988,
-    doi 10.1080/01621459.1988.10478591, section 2).
+    What is drawn again from n values has (n - 1) / n of their variance.
     """
     n, middle = len(values), values.mean()
     return middle + (values - middle) * sqrt(n / max(1, n - 1))
